@@ -1,0 +1,39 @@
+"""PO-MPC: KL-regularised learning to plan with adaptive priors, in JAX.
+
+Names are imported on first use, so that simulator processes, which never need JAX, stay light.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pompc.config import Config as Config
+    from pompc.envs import make_env as make_env
+    from pompc.errors import ConfigError as ConfigError
+    from pompc.evaluation import evaluate as evaluate
+    from pompc.evaluation import load_agent as load_agent
+    from pompc.evaluation import record_video as record_video
+    from pompc.runs import load_runs as load_runs
+    from pompc.runs import notebook_config as notebook_config
+    from pompc.trainer import train as train
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Config": "config",
+    "ConfigError": "errors",
+    "evaluate": "evaluation",
+    "load_agent": "evaluation",
+    "load_runs": "runs",
+    "make_env": "envs",
+    "notebook_config": "runs",
+    "record_video": "evaluation",
+    "train": "trainer",
+}
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'pompc' has no attribute {name!r}")
+    return getattr(import_module(f"pompc.{_HOME[name]}"), name)

@@ -1,0 +1,210 @@
+"""One agent: how it starts, plans, acts and closes an episode (Algorithm 2, lines 3 to 8)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from pompc import replay
+from pompc.config import Config
+from pompc.methods import Hypers, Parts
+from pompc.networks import Params
+from pompc.ops import Gaussian
+from pompc.planner import Plan, choose_action, draw_noise, plan
+from pompc.replay import Replay
+from pompc.world_model import ModelParams, WorldModel
+
+class Targets(NamedTuple):
+    """Slowly moving copies θ⁻ of the two ensembles."""
+
+    q: Params
+    kl_q: Params | None
+
+
+class Optimizers(NamedTuple):
+    """Optimiser states; each clips its own gradient norm."""
+
+    model: optax.OptState
+    policy: optax.OptState
+    prior: optax.OptState | None
+
+
+class Scales(NamedTuple):
+    """Running percentile ranges S_p, S_KL and S_Q; 0 before the first batch."""
+
+    prior: Array
+    kl: Array
+    value: Array
+
+
+class AgentState(NamedTuple):
+    """Everything of one agent but its replay buffer."""
+
+    key: Array
+    hypers: Hypers
+    model: ModelParams
+    targets: Targets
+    policy: Params  # π_s
+    prior: Params | None  # π_θp, where it is learned
+    optimizers: Optimizers
+    scales: Scales
+    plan_mean: Array  # [H, A]: the previous plan, zeros at the start of an episode
+
+
+def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentState:
+    """Return the untrained agent."""
+    model_key, policy_key, prior_key, key = jax.random.split(key, 4)
+    model = world.init_model(model_key, parts.kl_value)
+    policy = world.init_policy(policy_key)
+    prior = world.init_policy(prior_key) if parts.prior else None
+    start = jnp.float32(world.config.scale_start)
+    return AgentState(
+        key=key,
+        hypers=jax.tree.map(jnp.asarray, hypers),
+        model=model,
+        targets=Targets(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
+        policy=policy,
+        prior=prior,
+        optimizers=Optimizers(
+            model_optimizer(world.config).init(model),
+            policy_optimizer(world.config).init(policy),
+            policy_optimizer(world.config).init(prior) if parts.prior else None,
+        ),
+        scales=Scales(start, start, start),
+        plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
+    )
+
+
+def model_optimizer(config: Config) -> optax.GradientTransformation:
+    """Return Adam for encoder, dynamics, reward and ensembles; one norm is clipped over all."""
+    ratio = config.encoder_learning_rate / config.learning_rate
+    is_encoder = ModelParams(True, False, False, False, False)
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm),
+        optax.adam(config.learning_rate),
+        optax.masked(optax.scale(ratio), is_encoder) if ratio != 1.0 else optax.identity(),
+    )
+
+
+def policy_optimizer(config: Config) -> optax.GradientTransformation:
+    """Return Adam for the sampling policy or the prior, each with its own norm clipped."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate)
+    )
+
+
+def make_plan(
+    world: WorldModel, state: AgentState, key: Array, latent: Array, previous_mean: Array
+) -> Plan:
+    """Plan from a latent `[Z]` with this agent's model, policy and Q^π_s."""
+    heads_key, noise_key = jax.random.split(key)
+    heads = world.draw_heads(heads_key, state.model.q, world.config.planner_heads)
+    model = world.planning_model(state.model, state.policy, heads)
+    noise = draw_noise(noise_key, world.action_dim, world.config)
+    return plan(model, latent, previous_mean, noise, world.config)
+
+
+def plans_at_once(config: Config, count: int) -> int:
+    """Return how many of `count` plans to batch: all on a GPU, on a CPU what its caches hold."""
+    if jax.default_backend() != "cpu":
+        return count
+    activation = 4 * config.plan_samples * config.hidden_dim  # bytes
+    return min(count, max(1, 2**20 // activation))
+
+
+def act(
+    world: WorldModel,
+    state: AgentState,
+    buffer: Replay,
+    observation: Array,
+    reward: Array,
+    terminated: Array,
+) -> tuple[AgentState, Replay, Array]:
+    """Store the last outcome, plan at `observation [O]`, store the plan; return the action `[A]`."""
+    key, plan_key, action_key = jax.random.split(state.key, 3)
+    buffer = replay.set_outcome(buffer, reward, terminated)
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, state.plan_mean)
+    action = choose_action(made, action_key, world.config.training_action, explore=True)
+    buffer = _append_step(buffer, observation, action, made.first())
+    return state._replace(key=key, plan_mean=made.mean), buffer, action
+
+
+def act_seeding(
+    world: WorldModel,
+    state: AgentState,
+    buffer: Replay,
+    observation: Array,
+    reward: Array,
+    terminated: Array,
+) -> tuple[AgentState, Replay, Array]:
+    """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
+    key, noise_key = jax.random.split(state.key)
+    buffer = replay.set_outcome(buffer, reward, terminated)
+    if world.config.seeding == "uniform":
+        action = jax.random.uniform(noise_key, (world.action_dim,), minval=-1.0, maxval=1.0)
+    else:
+        latent = world.encode(state.model.encoder, observation)
+        noise = jax.random.normal(noise_key, (world.action_dim,))
+        action = world.sample_action(world.policy(state.policy, latent), noise)
+    buffer = _append_step(buffer, observation, action, _uninformed(world))
+    return state._replace(key=key), buffer, action
+
+
+def close_episode(
+    world: WorldModel,
+    state: AgentState,
+    buffer: Replay,
+    observation: Array,
+    reward: Array,
+    terminated: Array,
+    done: Array,
+    *,
+    seeding: bool,
+) -> tuple[AgentState, Replay]:
+    """Append the last observation of an episode, if `done`, with a plan of its own.
+
+    Eq. (17) needs the planner at z' also where an episode was truncated.
+    """
+    key, plan_key = jax.random.split(state.key)
+    buffer = replay.set_outcome(buffer, reward, terminated)
+    if seeding:
+        last_plan = _uninformed(world)
+    else:
+        latent = world.encode(state.model.encoder, observation)
+        last_plan = make_plan(world, state, plan_key, latent, state.plan_mean).first()
+    no_action = jnp.zeros(world.action_dim)
+    buffer = replay.append(buffer, observation, no_action, last_plan, jnp.bool_(True), done)
+    return state._replace(
+        key=jnp.where(done, key, state.key),
+        plan_mean=jnp.where(done, 0.0, state.plan_mean),
+    ), buffer
+
+
+def evaluation_action(
+    world: WorldModel, state: AgentState, key: Array, observation: Array, previous_mean: Array
+) -> tuple[Array, Array]:
+    """Return the planner's action `[A]` without exploration noise, and the plan's mean `[H, A]`."""
+    plan_key, action_key = jax.random.split(key)
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, previous_mean)
+    how = world.config.evaluation_action
+    return choose_action(made, action_key, how, explore=False), made.mean
+
+
+def policy_action(world: WorldModel, state: AgentState, observation: Array) -> Array:
+    """Return the mean action `[A]` of the sampling policy alone."""
+    return world.policy(state.policy, world.encode(state.model.encoder, observation)).mean
+
+
+def _append_step(buffer: Replay, observation: Array, action: Array, made: Gaussian) -> Replay:
+    return replay.append(buffer, observation, action, made, jnp.bool_(False), jnp.bool_(True))
+
+
+def _uninformed(world: WorldModel) -> Gaussian:
+    zeros = jnp.zeros(world.action_dim)
+    return Gaussian(zeros, zeros + world.config.max_plan_std)

@@ -1,0 +1,79 @@
+"""Arithmetic of the programs: floating-point operations in matrix products, counted by hand."""
+
+from __future__ import annotations
+
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pompc.methods import Parts
+from pompc.world_model import WorldModel
+
+# What one decision of small networks costs a CPU or the launch of kernels a GPU beside arithmetic.
+_OVERHEAD_S = 4e-3
+_SHARE_OF_PEAK = 0.5
+
+
+class Cost(NamedTuple):
+    """Floating-point operations (two for a multiply-add) of one agent."""
+
+    plan: float
+    update: float
+    reanalyse: float  # one call, every `reanalyse_interval` updates
+
+    def decision(self, reanalyse_interval: int) -> float:
+        """Return the operations of one decision: its plan, its update, its share of reanalyse."""
+        return self.plan + self.update + self.reanalyse / reanalyse_interval
+
+
+def count(world: WorldModel, parts: Parts) -> Cost:
+    """Count the matrix products of one plan, one update and one reanalyse."""
+    config = world.config
+    hidden, latent, action = config.hidden_dim, config.latent_dim, world.action_dim
+
+    def mlp(inputs: int, outputs: int) -> float:
+        return 2.0 * hidden * (inputs + hidden + outputs)
+
+    dynamics, head = mlp(latent + action, latent), mlp(latent + action, config.bins)
+    policy = mlp(latent, 2 * action)
+    heads = 2 if config.planner_heads == "pair" else config.value_nets
+    trajectory = config.horizon * (dynamics + head) + policy + heads * head
+    shared = 2.0 * 2.0 * hidden * latent  # the first latent's product, once for all samples
+    sampled = (config.plan_samples - config.policy_samples) * config.mppi_iterations
+    prepared = config.policy_samples * (trajectory + config.horizon * (policy + dynamics))
+    plan = sampled * (trajectory - shared) + prepared
+
+    pairs = config.batch_size * config.horizon
+    ensembles = 1 + parts.kl_value
+    model = dynamics + head + ensembles * config.value_nets * head
+    targets = policy * (1 + parts.prior) + ensembles * 2 * head
+    actor = 3 * policy + (1 + 2) * 2 * head + (4 * policy if parts.prior else 0)
+    encoder = 2.0 * config.encoder_dim * (world.observation_dim + latent)
+    encoded = config.batch_size * (config.horizon + 3) * encoder
+    update = pairs * (3 * model + targets + actor) + encoded
+    plans = config.horizon * config.reanalyse_batch if parts.reanalyse else 0
+    return Cost(plan, update, plans * plan)
+
+
+def estimated_seconds(world: WorldModel, parts: Parts, agents: int) -> float:
+    """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
+    config = world.config
+    operations = agents * count(world, parts).decision(config.reanalyse_interval)
+    learning = config.decisions - config.seeding_decisions
+    return learning * (_OVERHEAD_S + operations / (_SHARE_OF_PEAK * matmul_rate(config.hidden_dim)))
+
+
+def matmul_rate(width: int) -> float:
+    """Measure float operations a second in a [512, width] x [width, width] product, in float32."""
+    product = jax.jit(lambda a, b: a @ b)
+    a, b = jnp.ones((512, width)), jnp.ones((width, width))
+    product(a, b).block_until_ready()
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product(a, b).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2.0 * 512 * width * width / float(np.median(times))

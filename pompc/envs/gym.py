@@ -1,0 +1,132 @@
+"""Any Gymnasium id with `Box` observations and actions, one's own environments among them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.spaces import Box, Space
+
+from pompc.envs.opengl import opengl
+from pompc.errors import ConfigError, nearest
+
+ACTION_REPEAT = 1
+EPISODE_STEPS = 1000  # for ids that were registered without a limit of their own
+
+
+def check(task: str) -> str:
+    """Return the name of a Gymnasium task, unchanged, if it can be made and used.
+
+    Raises:
+        ConfigError: as in `make`.
+    """
+    _create(task, render=False).close()
+    return task
+
+
+def make(task: str, seed: int, render: bool) -> GymEnv:
+    """Make the environment of a task `gym:Id-v0` or `gym:module:Id-v0`.
+
+    Raises:
+        ConfigError: for an unknown id, a module or environment that cannot be imported, a space
+            that is not a `Box`, or infinite action bounds.
+    """
+    return GymEnv(_create(task, render), seed)
+
+
+def _create(task: str, render: bool) -> gymnasium.Env[Any, Any]:
+    """Make the Gymnasium environment itself, truncated at 1000 steps if it has no limit."""
+    try:
+        with opengl(render):
+            spec = _find(task)
+            environment = gymnasium.make(
+                spec,
+                max_episode_steps=spec.max_episode_steps or EPISODE_STEPS,
+                disable_env_checker=True,
+                render_mode="rgb_array" if render else None,
+            )
+    except (ImportError, gymnasium.error.Error) as error:
+        raise ConfigError(f"task {task!r} cannot be made here: {error}") from error
+    _check_box(task, "observation", environment.observation_space)
+    _check_actions(task, environment.action_space)
+    return environment
+
+
+def _find(task: str) -> EnvSpec:
+    """Return the registered specification of a task, after importing its module."""
+    module, _, name = task.removeprefix("gym:").rpartition(":")
+    try:
+        if module:
+            importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"unknown task {task!r}: module {module!r} cannot be imported ({error}), but "
+            "'gym:module:Id-v0' needs a module on Python's path that registers the id"
+        ) from error
+    if name in gymnasium.registry:
+        return gymnasium.registry[name]
+    raise ConfigError(
+        f"unknown Gymnasium id {name!r} in task {task!r}: choose a registered id such as "
+        "'Pendulum-v1', or write 'gym:module:Id-v0' for one that your own module registers"
+        f"{nearest(name, gymnasium.registry)}"
+    )
+
+
+def _check_box(task: str, kind: str, space: Space[Any]) -> Box:
+    """Return the space if it is a `Box`; raise ConfigError otherwise."""
+    if isinstance(space, Box):
+        return space
+    raise ConfigError(f"task {task!r} has the {kind} space {space}, but only Box is allowed")
+
+
+def _check_actions(task: str, space: Space[Any]) -> None:
+    """Raise ConfigError unless actions are floats between finite bounds."""
+    box = _check_box(task, "action", space)
+    if not np.issubdtype(box.dtype, np.floating):
+        raise ConfigError(f"task {task!r} has the action space {box}, but only floats are allowed")
+    if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
+        raise ConfigError(
+            f"task {task!r} has the action space {box}, but only finite bounds are allowed"
+        )
+
+
+class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
+    """Flatten observations to float32 `[O]` and scale actions `[A]` from [-1, 1] to the bounds."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        """Wrap an environment with `Box` spaces; `seed` determines the first `reset()`."""
+        super().__init__(env)
+        self._seed: int | None = seed
+        self._box = _check_box(str(env), "action", env.action_space)
+        self._low = self._box.low.astype(np.float64).ravel()
+        self._high = self._box.high.astype(np.float64).ravel()
+        self.action_space = Box(-1.0, 1.0, self._low.shape, np.float32)
+        size = int(np.prod(_check_box(str(env), "observation", env.observation_space).shape))
+        self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode, a function of `seed` if it is given."""
+        first_seed, self._seed = self._seed, None
+        seed = first_seed if seed is None else seed
+        observation, info = self.env.reset(seed=seed, options=options)
+        return self._flatten(observation), {**info, "env_steps": 0}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Take one step with an action `[A]`, clipped to [-1, 1] and scaled to the bounds."""
+        fraction = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) * 0.5
+        scaled = (self._low + fraction * (self._high - self._low)).reshape(self._box.shape)
+        # Rounding to the space's own type may step over a bound, which some environments assert.
+        scaled = np.clip(scaled.astype(self._box.dtype), self._box.low, self._box.high)
+        observation, reward, terminated, truncated, info = self.env.step(scaled)
+        info = {**info, "env_steps": 1}
+        return self._flatten(observation), float(reward), bool(terminated), bool(truncated), info
+
+    @staticmethod
+    def _flatten(observation: Any) -> np.ndarray:
+        """Copy an observation of any shape to float32 `[O]`."""
+        return np.array(observation, np.float32).ravel()

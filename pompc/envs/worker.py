@@ -1,0 +1,45 @@
+"""A process that steps some of a vector's environments: `python -m pompc.envs.worker <fd>`.
+
+Every message from the parent has one reply. The first is a `Start`, then `None` asks for a reset
+and an array of actions `[P, A]` for a step; the end of the pipe ends the process, so that workers
+never outlive their parent.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+from pompc.envs.vector import Failure, LocalVector, Start
+
+
+def serve(connection: Connection[Any, Any]) -> None:
+    """Answer messages until the parent closes the pipe, or an environment raises.
+
+    An exception's text goes to the parent as a `Failure`.
+    """
+    try:
+        _loop(connection)
+    except (EOFError, ConnectionError):
+        return
+    except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
+        connection.send(Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
+
+
+def _loop(connection: Connection[Any, Any]) -> None:
+    """Make the environments of the first message, then reset or step them on demand."""
+    start: Start = connection.recv()
+    with LocalVector(start.task, start.seeds) as vector:
+        connection.send((vector.observation_dim, vector.action_dim))
+        while True:
+            actions = connection.recv()
+            connection.send(vector.reset() if actions is None else vector.step(actions))
+
+
+if __name__ == "__main__":
+    # Ctrl-C reaches the whole process group; the parent decides, and closes the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    serve(Connection(int(sys.argv[1])))

@@ -1,0 +1,71 @@
+"""The losses of the paper, one short function for each numbered equation.
+
+Axes: `H` horizon, `B` batch, `E` ensemble, `A` action. Targets, scales and the latents that
+policies train on arrive with their gradients stopped. All Gaussians live in action space.
+"""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jax import Array
+
+from pompc.methods import Hypers
+from pompc.ops import Bins, Gaussian, kl_divergence, two_hot_cross_entropy
+
+
+def discounted_mean(losses: Array, mask: Array, time_discount: float) -> Array:
+    r"""Reduce `[H, B]` to a scalar, $\sum_t \rho^t / H$ over the batch mean.
+
+    `mask [H, B]` is 0 where a sequence has run past the end of its episode.
+    """
+    horizon = losses.shape[0]
+    weights = time_discount ** jnp.arange(horizon) / horizon
+    return jnp.sum(weights[:, None] * mask * losses) / losses.shape[1]
+
+
+def consistency_loss(predicted: Array, encoded: Array) -> Array:
+    """Return the mean squared error `[H, B]` of latents `[H, B, Z]` (TD-MPC2, Eq. 4 there)."""
+    return jnp.mean(jnp.square(predicted - encoded), axis=-1)
+
+
+def value_loss(logits: Array, target: Array, bins: Bins) -> Array:
+    """Return CE(Q, target) `[H, B]`, Eq. (14) and (16): mean over heads of `[E, H, B, bins]`."""
+    return jnp.mean(two_hot_cross_entropy(logits, target[None], bins), axis=0)
+
+
+def td_target(reward: Array, alive: Array, next_value: Array, discount: float) -> Array:
+    r"""Return the TD target of Eq. (15), $r + \gamma\, Q(z', \tilde a)$.
+
+    `alive` is 0 after a termination: no bootstrap there. All arguments `[H, B]`.
+    """
+    return reward + discount * alive * next_value
+
+
+def kl_td_target(
+    reward: Array, alive: Array, next_value: Array, kl: Array, discount: float
+) -> Array:
+    r"""Return the TD target of Eq. (17), $r + \gamma (Q^\lambda(z', \tilde a) - \mathrm{KL})$.
+
+    `kl [H, B]` is already weighted: λ KL[π_s(z') ‖ π_p(z')] / max(1, S_KL).
+    """
+    return reward + discount * alive * (next_value - kl)
+
+
+def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
+    """Return KL[prior ‖ planner] (Eq. 12), or KL[planner ‖ prior] (Eq. 13) where `forward`.
+
+    Not yet divided by max(1, S_p); `[H, B]` for Gaussians `[H, B, A]`.
+    """
+    return jnp.where(forward > 0, kl_divergence(planner, prior), kl_divergence(prior, planner))
+
+
+def policy_loss(kl: Array, value: Array, entropy: Array, hypers: Hypers) -> Array:
+    r"""Return the loss of the sampling policy, Eq. (18), `[H, B]`.
+
+    $$\lambda\, \mathrm{KL} / \max(1, S_{KL}) - Q^\lambda / \max(1, S_Q) - \alpha\, \mathcal H$$
+
+    `kl` and `value` arrive scaled. λ = inf leaves the KL term alone.
+    """
+    return (
+        hypers.kl_weight * kl - hypers.value_weight * value - hypers.entropy_weight * entropy
+    )

@@ -1,0 +1,50 @@
+"""The Flax module of every network: the multilayer perceptron of TD-MPC2."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+from jax import Array
+
+from pompc.ops import mish, simnorm
+
+Params = Any  # a tree of parameter arrays, as Flax returns it
+
+LAYER_NORM_EPSILON = 1e-5
+# Plain normal: Flax's truncated normal of 0.02 has a standard deviation of 0.0176 only.
+KERNEL_INIT = nn.initializers.normal(0.02)
+
+
+class MLP(nn.Module):
+    """Linear -> LayerNorm -> Mish layers, and a last layer that is linear or SimNorm.
+
+    Several inputs count as concatenated: the first layer is a sum of one matrix product for each,
+    so that a latent shared by many actions (the one that a plan starts from) is multiplied once.
+    """
+
+    hidden: tuple[int, ...]
+    out: int
+    last: Literal["linear", "simnorm"] = "linear"
+    simnorm_dim: int = 8
+    dropout: float = 0.0  # in the first layer, before its LayerNorm
+    zero_last: bool = False
+
+    @nn.compact
+    def __call__(self, *inputs: Array, train: bool = False) -> Array:
+        """Map inputs `[..., I_k]`, whose leading axes broadcast, to `[..., out]`."""
+        first, *rest = self.hidden
+        x = nn.Dense(first, kernel_init=KERNEL_INIT, name="input_0")(inputs[0])
+        for index, value in enumerate(inputs[1:], 1):
+            name = f"input_{index}"
+            x += nn.Dense(first, use_bias=False, kernel_init=KERNEL_INIT, name=name)(value)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        x = mish(nn.LayerNorm(LAYER_NORM_EPSILON, name="norm_0")(x))
+        for index, width in enumerate(rest, 1):
+            x = nn.Dense(width, kernel_init=KERNEL_INIT, name=f"hidden_{index}")(x)
+            x = mish(nn.LayerNorm(LAYER_NORM_EPSILON, name=f"norm_{index}")(x))
+        last_init = nn.initializers.zeros if self.zero_last else KERNEL_INIT
+        x = nn.Dense(self.out, kernel_init=last_init, name="output")(x)
+        if self.last == "simnorm":
+            x = simnorm(nn.LayerNorm(LAYER_NORM_EPSILON, name="norm_output")(x), self.simnorm_dim)
+        return x

@@ -1,0 +1,113 @@
+"""Elementary operations: symlog, two-hot, SimNorm, Mish, diagonal Gaussians, percentile scales."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+class Bins(NamedTuple):
+    """Support of the two-hot code: `count` bins from `low` to `high` in symlog space."""
+
+    low: float
+    high: float
+    count: int
+
+    def centers(self) -> Array:
+        """Return the bin centres, `[count]`, in symlog space."""
+        return jnp.linspace(self.low, self.high, self.count)
+
+
+class Gaussian(NamedTuple):
+    """Diagonal Gaussian over actions, in action space (before clipping to [-1, 1])."""
+
+    mean: Array  # [..., A]
+    std: Array  # [..., A]
+
+
+def mish(x: Array) -> Array:
+    r"""Apply Mish, $x \tanh(\log(1 + e^x))$, elementwise.
+
+    One exponential instead of three transcendental functions: with $n = e^x$,
+    $\tanh(\log(1 + n)) = n(n + 2) / (n(n + 2) + 2)$. Above 20 the factor is 1 in float32.
+    """
+    n = jnp.exp(jnp.minimum(x, 20.0))
+    m = n * (n + 2.0)
+    return x * (m / (m + 2.0))
+
+
+def simnorm(x: Array, dim: int) -> Array:
+    """Project `[..., Z]` onto products of simplices: softmax in groups of `dim` (TD-MPC2)."""
+    groups = x.reshape(*x.shape[:-1], -1, dim)
+    return jax.nn.softmax(groups, axis=-1).reshape(x.shape)
+
+
+def symlog(x: Array) -> Array:
+    """Return sign(x) log(1 + |x|)."""
+    return jnp.sign(x) * jnp.log1p(jnp.abs(x))
+
+
+def symexp(x: Array) -> Array:
+    """Return sign(x) (e^|x| - 1), the inverse of `symlog`."""
+    return jnp.sign(x) * jnp.expm1(jnp.abs(x))
+
+
+def two_hot(x: Array, bins: Bins) -> Array:
+    """Encode scalars `[...]` as `[..., count]`: symlog, clip, share between the two nearest bins."""
+    position = (jnp.clip(symlog(x), bins.low, bins.high) - bins.low) * (
+        (bins.count - 1) / (bins.high - bins.low)
+    )
+    return jnp.maximum(1.0 - jnp.abs(position[..., None] - jnp.arange(bins.count)), 0.0)
+
+
+def two_hot_decode(logits: Array, bins: Bins) -> Array:
+    """Decode logits `[..., count]` to scalars `[...]`: symexp of the expected bin centre."""
+    return symexp(jax.nn.softmax(logits, axis=-1) @ bins.centers())
+
+
+def two_hot_cross_entropy(logits: Array, target: Array, bins: Bins) -> Array:
+    """Return the cross-entropy, in nats, of logits `[..., count]` with two-hot targets `[...]`."""
+    return -jnp.sum(two_hot(target, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+
+
+def outside_bins(target: Array, bins: Bins) -> Array:
+    """Tell which targets `[...]` lie outside the support, where the two-hot code saturates."""
+    scaled = symlog(target)
+    return (scaled < bins.low) | (scaled > bins.high)
+
+
+def kl_divergence(p: Gaussian, q: Gaussian) -> Array:
+    r"""Return $\mathrm{KL}[p \,\|\, q]$ in nats, summed over action dimensions, `[...]`."""
+    variance_ratio = jnp.square(p.std / q.std)
+    distance = jnp.square((p.mean - q.mean) / q.std)
+    return 0.5 * jnp.sum(variance_ratio + distance - 1.0 - jnp.log(variance_ratio), axis=-1)
+
+
+def entropy(p: Gaussian) -> Array:
+    """Return the differential entropy in nats, summed over action dimensions, `[...]`."""
+    return jnp.sum(jnp.log(p.std) + 0.5 * jnp.log(2.0 * jnp.pi * jnp.e), axis=-1)
+
+
+def clip_action(action: Array, straight_through: bool = True) -> Array:
+    """Clip an action to [-1, 1]; with `straight_through` the gradient passes as if unclipped."""
+    clipped = jnp.clip(action, -1.0, 1.0)
+    return action + jax.lax.stop_gradient(clipped - action) if straight_through else clipped
+
+
+def percentile_range(values: Array) -> Array:
+    """Return the difference between the 95th and the 5th percentile of `values [B]`."""
+    low, high = jnp.percentile(values, jnp.array([5.0, 95.0]))
+    return high - low
+
+
+def update_scale(scale: Array, values: Array, rate: float) -> Array:
+    """Move a running percentile range (S_p, S_KL, S_Q of Eq. 12, 17, 18) towards that of `values`.
+
+    A scale of exactly 0 has seen no batch yet and takes the range of the first one. The clamp
+    max(1, S) belongs to the equations that divide by it.
+    """
+    spread = percentile_range(jax.lax.stop_gradient(values))
+    return jnp.where(scale == 0.0, spread, scale + rate * (spread - scale))

@@ -1,0 +1,150 @@
+"""What a run leaves on disk, and how it is read back as one tidy table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+import pompc
+from pompc.config import Config
+from pompc.errors import ConfigError
+
+RETURN_COLUMNS = (
+    "task", "method", "lam", "prior", "seed", "env_step", "decision", "return",
+    "return_policy", "wall_s",
+)  # fmt: skip
+QUICKSTART = Path("runs/quickstart")
+
+
+def open_run(config: Config, run_dir: Path) -> bool:
+    """Make or check the folder of a run; return False if it holds this run, finished.
+
+    An unfinished run of the same configuration starts again from the beginning.
+
+    Raises:
+        ConfigError: if the folder holds another configuration.
+    """
+    path = run_dir / "config.json"
+    if path.exists():
+        _require_same(config, read_config(run_dir), run_dir)
+        if read_provenance(run_dir).get("finished"):
+            return False
+    run_dir.mkdir(parents=True, exist_ok=True)
+    for name in ("returns.csv", "metrics.csv"):
+        (run_dir / name).unlink(missing_ok=True)
+    path.write_text(config.to_json())
+    return True
+
+
+def read_config(run_dir: Path) -> Config:
+    """Read the configuration of a run.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+    """
+    path = Path(run_dir) / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{str(run_dir)!r} holds no run: there is no config.json in it")
+    return Config.from_json(path.read_text())
+
+
+def _require_same(config: Config, found: Config, run_dir: Path) -> None:
+    ours, theirs = json.loads(config.to_json()), json.loads(found.to_json())
+    changed = [f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in ours
+               if ours[name] != theirs[name]]  # fmt: skip
+    if changed:
+        raise ConfigError(
+            f"{str(run_dir)!r} holds a run of another configuration ({'; '.join(changed)}): "
+            "choose another run_dir"
+        )
+
+
+def read_provenance(run_dir: Path) -> dict[str, Any]:
+    """Read provenance.json; empty where there is none."""
+    path = run_dir / "provenance.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Write provenance.json: the commit and version of this code, and what the caller knows."""
+    known = {"pompc": pompc.__version__, "commit": _commit()}
+    (run_dir / "provenance.json").write_text(json.dumps(known | dict(facts), indent=2) + "\n")
+
+
+def _commit() -> str | None:
+    """Return the commit of this code, marked if files differ from it; None outside a checkout."""
+    root = Path(pompc.__file__).parent
+    git = ["git", "-C", str(root)]
+    try:
+        commit = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "."],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return commit + (" with changes" if changed else "")
+
+
+def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows to a CSV file, whose header is the first row's keys."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def load_runs(path: str | Path) -> pd.DataFrame:
+    """Return the evaluations below `path`, one row each, with the run's folder in `run`.
+
+    Args:
+        path: a run, or a folder that holds runs at any depth.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    root = Path(path)
+    files = sorted(root.rglob("returns.csv"))
+    if not files:
+        raise ConfigError(f"no run found in {str(path)!r}: there is no returns.csv below it")
+    tables = [pd.read_csv(file).assign(run=str(file.parent)) for file in files]
+    return pd.concat(tables, ignore_index=True)
+
+
+def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
+    """Return the configuration and run folder from a notebook's parameters, its `globals()`.
+
+    Every plain value (string, number, None) whose name does not begin with an underscore counts
+    as a parameter, so that a mistyped one is found; None means the default. Without `run_dir`, a
+    run goes where papermill writes the executed notebook.
+
+    Raises:
+        ConfigError: for unknown names or values that are not allowed.
+    """
+    plain = (str, int, float, type(None))
+    given = {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_") and isinstance(value, plain) and value is not None
+    }
+    run_dir = given.pop("run_dir", None)
+    return Config(**given), Path(run_dir) if run_dir else _executed_notebook_folder()
+
+
+def _executed_notebook_folder() -> Path:
+    """Return the folder of the notebook that papermill, our parent process, writes."""
+    parent = psutil.Process().parent()
+    arguments = parent.cmdline() if parent else []
+    notebooks = [argument for argument in arguments if argument.endswith(".ipynb")]
+    return Path(notebooks[1]).parent if len(notebooks) == 2 else QUICKSTART

@@ -1,0 +1,43 @@
+"""The one place that sets up JAX: compilation cache, matmul precision, GPU memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import jax
+
+from pompc.config import Config
+
+_PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", "gymnasium")
+
+
+def has_gpu() -> bool:
+    """Tell whether JAX sees a GPU."""
+    return jax.default_backend() == "gpu"
+
+
+def configure(config: Config) -> None:
+    """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
+    jax.config.update("jax_default_matmul_precision", _PRECISIONS[config.matmul_precision])
+    cache = os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax"
+    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def describe() -> dict[str, str]:
+    """Return device, memory policy, precision and versions, as provenance and first line need."""
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0))
+    preallocates = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true").lower() != "false"
+    share = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
+    return {
+        "device": f"{cores} CPU cores" if device.platform == "cpu" else device.device_kind,
+        "gpu_memory": f"JAX preallocates {share} of it" if preallocates else "grows on demand",
+        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+    }

@@ -1,0 +1,161 @@
+"""TD-MPC2's world model and policies as pure functions of their parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import cached_property
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from pompc.config import Config
+from pompc.networks import MLP, Params
+from pompc.ops import Bins, Gaussian, clip_action, two_hot_decode
+from pompc.planner import PlanningModel
+
+
+class ModelParams(NamedTuple):
+    """Parameters trained together by one optimiser; `kl_q` is None where no Q^λ is needed."""
+
+    encoder: Params  # h
+    dynamics: Params  # d
+    reward: Params  # r
+    q: Params  # Q^π_s, [E, ...]
+    kl_q: Params | None  # Q^{π_s, λ}, [E, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldModel:
+    """The networks for one task; each method is a pure function of the parameters it takes.
+
+    Axes: `O` observation, `A` action, `Z` latent, `E` ensemble; leading axes broadcast.
+    """
+
+    config: Config
+    observation_dim: int
+    action_dim: int
+
+    @property
+    def bins(self) -> Bins:
+        """Support of the two-hot code of rewards and values."""
+        return Bins(self.config.symlog_min, self.config.symlog_max, self.config.bins)
+
+    @cached_property
+    def _encoder(self) -> MLP:
+        config = self.config
+        hidden = (config.encoder_dim,) * max(config.encoder_layers - 1, 1)
+        return MLP(hidden, config.latent_dim, "simnorm", config.simnorm_dim)
+
+    @cached_property
+    def _dynamics(self) -> MLP:
+        return MLP(self._hidden, self.config.latent_dim, "simnorm", self.config.simnorm_dim)
+
+    @cached_property
+    def _reward(self) -> MLP:
+        return MLP(self._hidden, self.config.bins, zero_last=True)
+
+    @cached_property
+    def _q(self) -> MLP:
+        return MLP(self._hidden, self.config.bins, zero_last=True, dropout=self.config.dropout)
+
+    @cached_property
+    def _policy(self) -> MLP:
+        return MLP(self._hidden, 2 * self.action_dim)
+
+    @property
+    def _hidden(self) -> tuple[int, int]:
+        return (self.config.hidden_dim,) * 2
+
+    def init_model(self, key: Array, with_kl_q: bool) -> ModelParams:
+        """Draw initial parameters; the last layers of reward and Q start at zero."""
+        encoder, dynamics, reward, q, kl_q = jax.random.split(key, 5)
+        observation = jnp.zeros(self.observation_dim)
+        pair = jnp.zeros(self.config.latent_dim), jnp.zeros(self.action_dim)
+
+        def ensemble(key: Array) -> Params:
+            keys = jax.random.split(key, self.config.value_nets)
+            return jax.vmap(lambda k: self._q.init(k, *pair)["params"])(keys)
+
+        return ModelParams(
+            encoder=self._encoder.init(encoder, observation)["params"],
+            dynamics=self._dynamics.init(dynamics, *pair)["params"],
+            reward=self._reward.init(reward, *pair)["params"],
+            q=ensemble(q),
+            kl_q=ensemble(kl_q) if with_kl_q else None,
+        )
+
+    def init_policy(self, key: Array) -> Params:
+        """Draw initial parameters of a policy (π_s or the prior π_p, of one architecture)."""
+        return self._policy.init(key, jnp.zeros(self.config.latent_dim))["params"]
+
+    def encode(self, encoder: Params, observation: Array) -> Array:
+        """Map observations `[..., O]` to latents `[..., Z]`: z = h(s)."""
+        return self._encoder.apply({"params": encoder}, observation)
+
+    def next_latent(self, dynamics: Params, latent: Array, action: Array) -> Array:
+        """Predict the next latent `[..., Z]`: z' = d(z, a)."""
+        return self._dynamics.apply({"params": dynamics}, latent, action)
+
+    def reward_logits(self, reward: Params, latent: Array, action: Array) -> Array:
+        """Predict the reward as two-hot logits `[..., bins]`."""
+        return self._reward.apply({"params": reward}, latent, action)
+
+    def reward(self, reward: Params, latent: Array, action: Array) -> Array:
+        """Predict the reward `[...]`, in the task's units."""
+        return two_hot_decode(self.reward_logits(reward, latent, action), self.bins)
+
+    def q_logits(
+        self, q: Params, latent: Array, action: Array, dropout_key: Array | None = None
+    ) -> Array:
+        """Return the two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
+        if dropout_key is None:
+            return jax.vmap(lambda p: self._q.apply({"params": p}, latent, action))(q)
+
+        def apply(params: Params, key: Array) -> Array:
+            rngs = {"dropout": key}
+            return self._q.apply({"params": params}, latent, action, train=True, rngs=rngs)
+
+        return jax.vmap(apply)(q, jax.random.split(dropout_key, self.config.value_nets))
+
+    def q_values(self, q: Params, latent: Array, action: Array) -> Array:
+        """Return the values `[E, ...]` of all heads in `q`."""
+        return two_hot_decode(self.q_logits(q, latent, action), self.bins)
+
+    def draw_heads(self, key: Array, q: Params, how: str = "pair") -> Params:
+        """Take two random heads of an ensemble ("pair") or keep all of them ("all")."""
+        if how == "all" or self.config.value_nets == 2:
+            return q
+        chosen = jax.random.permutation(key, self.config.value_nets)[:2]
+        return jax.tree.map(lambda leaf: leaf[chosen], q)
+
+    def policy(self, policy: Params, latent: Array) -> Gaussian:
+        """Return the Gaussian of a policy or prior at latents `[..., Z]`, in action space.
+
+        The mean is squashed by tanh; samples are clipped to [-1, 1] by whoever draws them.
+        """
+        mean, raw = jnp.split(self._policy.apply({"params": policy}, latent), 2, axis=-1)
+        low, high = self.config.log_std_min, self.config.log_std_max
+        log_std = low + 0.5 * (high - low) * (jnp.tanh(raw) + 1.0)
+        return Gaussian(jnp.tanh(mean), jnp.exp(log_std))
+
+    def sample_action(self, gaussian: Gaussian, noise: Array) -> Array:
+        """Return clip(mean + std · noise) in [-1, 1]; the clip is straight-through by default."""
+        action = gaussian.mean + gaussian.std * noise
+        return clip_action(action, self.config.straight_through)
+
+    def planning_model(self, model: ModelParams, policy: Params, heads: Params) -> PlanningModel:
+        """Return the functions that the planner sees: one step, the policy, the terminal value."""
+
+        def step(latent: Array, action: Array) -> tuple[Array, Array]:
+            reward = self.reward(model.reward, latent, action)
+            return reward, self.next_latent(model.dynamics, latent, action)
+
+        def act(latent: Array, noise: Array) -> Array:
+            return self.sample_action(self.policy(policy, latent), noise)
+
+        def value(latent: Array, action: Array) -> Array:
+            return jnp.mean(self.q_values(heads, latent, action), axis=0)
+
+        return PlanningModel(step, act, value)
