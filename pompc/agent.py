@@ -18,7 +18,7 @@ from pompc.planner import Plan, choose_action, draw_noise, plan
 from pompc.replay import Replay
 from pompc.world_model import ModelParams, WorldModel
 
-class Targets(NamedTuple):
+class TargetParams(NamedTuple):
     """Slowly moving copies θ⁻ of the two ensembles."""
 
     q: Params
@@ -47,7 +47,7 @@ class AgentState(NamedTuple):
     key: Array
     hypers: Hypers
     model: ModelParams
-    targets: Targets
+    targets: TargetParams
     policy: Params  # π_s
     prior: Params | None  # π_θp, where it is learned
     optimizers: Optimizers
@@ -66,7 +66,7 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
         key=key,
         hypers=jax.tree.map(jnp.asarray, hypers),
         model=model,
-        targets=Targets(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
+        targets=TargetParams(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
         policy=policy,
         prior=prior,
         optimizers=Optimizers(

@@ -61,6 +61,7 @@ LAPTOP: dict[str, Any] = PAPER | {
     "encoder_dim": 64,
     "latent_dim": 64,
     "hidden_dim": 64,
+    "dropout": 0.0,
     "value_nets": 2,
     "mppi_iterations": 4,
     "plan_samples": 128,
@@ -176,7 +177,7 @@ class Config:
         _check_names(settings)
         preset = _resolve_preset(settings.pop("preset", "auto"))
         task = envs.check_task(task)
-        values = _defaults(task, preset) | PRESETS[preset] | settings
+        values = _defaults(task, preset) | settings
         for field in dataclasses.fields(self):
             value = _convert(field.name, values[field.name], str(field.type))
             object.__setattr__(self, field.name, value)

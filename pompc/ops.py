@@ -56,11 +56,11 @@ def symexp(x: Array) -> Array:
 
 
 def two_hot(x: Array, bins: Bins) -> Array:
-    """Encode scalars `[...]` as `[..., count]`: symlog, clip, share between the two nearest bins."""
-    position = (jnp.clip(symlog(x), bins.low, bins.high) - bins.low) * (
-        (bins.count - 1) / (bins.high - bins.low)
-    )
-    return jnp.maximum(1.0 - jnp.abs(position[..., None] - jnp.arange(bins.count)), 0.0)
+    """Encode scalars `[...]` as `[..., count]`: symlog, clip, share between two nearest bins."""
+    scale = (bins.count - 1) / (bins.high - bins.low)
+    position = (jnp.clip(symlog(x), bins.low, bins.high) - bins.low) * scale
+    index = jax.lax.broadcasted_iota(jnp.float32, (*x.shape, bins.count), x.ndim)
+    return jnp.maximum(1.0 - jnp.abs(position[..., None] - index), 0.0)
 
 
 def two_hot_decode(logits: Array, bins: Bins) -> Array:

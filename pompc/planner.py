@@ -55,8 +55,8 @@ def draw_noise(key: Array, action_dim: int, config: Config) -> PlanNoise:
 
 
 def policy_actions(model: PlanningModel, latent: Array, noise: Array) -> Array:
-    """Roll the sampling policy through the model: actions `[H, N, A]` for noise `[H, N, A]`."""
-    actions = []
+    """Roll the sampling policy through the model from `[Z]`: actions like noise, `[H, N, A]`."""
+    latent, actions = latent[None], []
     for step_noise in noise:
         actions.append(model.act(latent, step_noise))
         _, latent = model.step(latent, actions[-1])
@@ -82,7 +82,7 @@ def trajectory_values(
     Returns:
         Values `[N]`, in units of return.
     """
-    value, weight = jnp.zeros(actions.shape[1]), 1.0
+    value, weight, latent = jnp.zeros(actions.shape[1]), 1.0, latent[None]
     for action in actions:
         reward, latent = model.step(latent, action)
         value += weight * reward

@@ -19,6 +19,7 @@ from pompc import agent, learner, replay
 from pompc.agent import AgentState
 from pompc.config import Config
 from pompc.methods import hypers, parts
+from pompc.rollout import Metrics
 from pompc.world_model import WorldModel
 
 
@@ -125,7 +126,7 @@ def replay_rows(config: Config) -> int:
     return decisions + decisions // 100 + 16
 
 
-def _stack(metrics: learner.Metrics, names: dict[str, tuple[str, ...]], program: str) -> Array:
+def _stack(metrics: Metrics, names: dict[str, tuple[str, ...]], program: str) -> Array:
     # One array instead of thirty: a transfer each decision.
     names[program] = tuple(metrics)
     return jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()])

@@ -112,7 +112,7 @@ def sample(replay: Replay, key: Array, batch_size: int, horizon: int) -> Batch:
     capacity = replay.last.size
     drawn = jax.random.randint(key, (batch_size,), replay.first, replay.complete)
     start = replay.starts[drawn % capacity]
-    window = (start + jnp.arange(horizon + 1)[:, None]) % capacity
+    window = (start[None] + jnp.arange(horizon + 1)[:, None]) % capacity
     newest = (replay.rows - 1) % capacity
     ends = replay.last[window] | (window == newest)
     ended = jnp.cumsum(ends, axis=0) - ends > 0  # the episode ended before this row

@@ -109,7 +109,7 @@ class WorldModel:
     def q_logits(
         self, q: Params, latent: Array, action: Array, dropout_key: Array | None = None
     ) -> Array:
-        """Return the two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
+        """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
         if dropout_key is None:
             return jax.vmap(lambda p: self._q.apply({"params": p}, latent, action))(q)
 
@@ -125,7 +125,7 @@ class WorldModel:
 
     def draw_heads(self, key: Array, q: Params, how: str = "pair") -> Params:
         """Take two random heads of an ensemble ("pair") or keep all of them ("all")."""
-        if how == "all" or self.config.value_nets == 2:
+        if how == "all" or self.config.value_nets <= 2:
             return q
         chosen = jax.random.permutation(key, self.config.value_nets)[:2]
         return jax.tree.map(lambda leaf: leaf[chosen], q)

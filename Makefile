@@ -1,0 +1,55 @@
+# `make train` and `make test` need nothing but make and Python 3.11, 3.12 or 3.13.
+# The first of these that fits makes .venv; PYTHON=/path/to/python3.12 chooses another.
+PYTHON ?= python3.11 python3.12 python3.13 python3
+RUN := runs/quickstart
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: help train test lint book lock clean
+
+help:  ## Show what can be made
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+
+train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in runs/quickstart
+	@mkdir -p $(RUN)
+	$(BIN)/papermill --no-progress-bar --log-level WARNING --stdout-file - --stderr-file - \
+		book/train.ipynb $(RUN)/train.ipynb -p lam 1.0
+
+test: lint  ## Run every check
+	$(BIN)/python -m pytest -q
+
+lint: .venv/installed  ## Check style and types
+	$(BIN)/ruff check pompc tests
+	$(BIN)/ruff format --check pompc tests
+	$(BIN)/basedpyright
+
+book: .venv/installed  ## Build the book into book/_build/html
+	$(BIN)/jupyter-book build book/ -W -n --keep-going
+
+lock:  ## Write requirements.lock from pyproject.toml (needs uv)
+	@command -v uv > /dev/null || { echo "make lock needs uv, which chooses versions for Python 3.11 to 3.13 at once"; exit 1; }
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--no-annotate --no-header --extra book --extra dev pyproject.toml -o requirements.lock
+
+clean:  ## Remove the virtual environment and all built files, but no run
+	rm -rf .venv book/_build .pytest_cache .ruff_cache pompc.egg-info
+	find book pompc tests -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed: requirements.lock pyproject.toml
+	@test -x $(BIN)/pip || $(MAKE) --no-print-directory .venv/new
+	@echo "Installing the packages of requirements.lock into .venv: a minute or two"
+	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: .venv/new
+.venv/new:
+	@for python in $(PYTHON); do \
+		"$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null || continue; \
+		"$$python" -c 'import ensurepip, venv' 2> /dev/null || { \
+			echo "$$python lacks its venv module: on Debian or Ubuntu, install the package python3-venv, then run make again"; exit 1; }; \
+		echo "Making .venv with $$($$python --version)"; \
+		exec "$$python" -m venv .venv; \
+	done; \
+	echo "PO-MPC needs Python 3.11, 3.12 or 3.13, and none of these is one: $(PYTHON). Name one: make PYTHON=/path/to/python3.11"; \
+	exit 1

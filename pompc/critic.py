@@ -1,0 +1,134 @@
+"""The step of the world model with both ensembles: TD-MPC2's losses, Eq. (14) to (17)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from pompc import losses
+from pompc.agent import AgentState, TargetParams, model_optimizer
+from pompc.networks import Params
+from pompc.ops import outside_bins, two_hot_cross_entropy
+from pompc.replay import Batch
+from pompc.rollout import Metrics, Rollout, masked_mean, optimizer_step, unroll
+from pompc.world_model import ModelParams, WorldModel
+
+
+class TDTargets(NamedTuple):
+    """TD targets `[H, B]`, in units of return; `kl_q` is None where no Q^λ is trained."""
+
+    q: Array  # Eq. (15)
+    kl_q: Array | None  # Eq. (17)
+
+
+def td_targets(
+    world: WorldModel,
+    policy: Params,
+    heads: TargetParams,
+    batch: Batch,
+    rollout: Rollout,
+    target_kl: Array | None,
+    noise: Array,
+) -> TDTargets:
+    """Return the targets of Eq. (15) and, given the weighted KL `[H, B]` at z', of Eq. (17).
+
+    Both take the lower of two target heads at one action ã ~ π_s(z'), drawn with `noise [H, B, A]`.
+    """
+    action = world.sample_action(world.policy(policy, rollout.encoded), noise)
+    discount = world.config.discount
+
+    def lowest(pair: Params) -> Array:
+        return jnp.min(world.q_values(pair, rollout.encoded, action), axis=0)
+
+    q = losses.td_target(batch.reward, rollout.alive, lowest(heads.q), discount)
+    if target_kl is None:
+        return TDTargets(q, None)
+    value = lowest(heads.kl_q)
+    kl_q = losses.kl_td_target(batch.reward, rollout.alive, value, target_kl, discount)
+    return TDTargets(q, kl_q)
+
+
+def model_losses(
+    world: WorldModel,
+    model: ModelParams,
+    batch: Batch,
+    rollout: Rollout,
+    targets: TDTargets,
+    dropout_keys: Array | None,
+) -> Metrics:
+    """Return the losses of model and ensembles as scalars, before their coefficients.
+
+    `dropout_keys [2]` turns dropout on, one key an ensemble.
+    """
+    latents = unroll(world, model, batch)
+    before, bins = latents[:-1], world.bins
+    keys = (None, None) if dropout_keys is None else dropout_keys
+    reward_logits = world.reward_logits(model.reward, before, batch.action)
+    q_logits = world.q_logits(model.q, before, batch.action, keys[0])
+    terms = {
+        "consistency": losses.consistency_loss(latents[1:], rollout.encoded),
+        "reward": two_hot_cross_entropy(reward_logits, batch.reward, bins),
+        "value": losses.value_loss(q_logits, targets.q, bins),
+    }
+    if targets.kl_q is not None:
+        trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
+        logits = world.q_logits(model.kl_q, trained, batch.action, keys[1])
+        terms["kl_value"] = losses.value_loss(logits, targets.kl_q, bins)
+    time_discount = world.config.time_discount
+    return {
+        name: losses.discounted_mean(term, batch.mask, time_discount)
+        for name, term in terms.items()
+    }
+
+
+def step_model(
+    world: WorldModel,
+    state: AgentState,
+    batch: Batch,
+    rollout: Rollout,
+    target_kl: Array | None,
+    key: Array,
+) -> tuple[AgentState, Metrics]:
+    """Step encoder, dynamics, reward and ensembles on one sum of losses; move the targets."""
+    config = world.config
+    noise_key, q_key, kl_q_key, *dropout_keys = jax.random.split(key, 5)
+    noise = jax.random.normal(noise_key, batch.action.shape)
+    pairs = TargetParams(
+        world.draw_heads(q_key, state.targets.q), world.draw_heads(kl_q_key, state.targets.kl_q)
+    )
+    targets = td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
+
+    def loss(model: ModelParams) -> tuple[Array, Metrics]:
+        terms = model_losses(world, model, batch, rollout, targets, jnp.stack(dropout_keys))
+        weighted = [getattr(config, f"{name}_coef") * term for name, term in terms.items()]
+        return jnp.sum(jnp.stack(weighted)), terms
+
+    gradient, terms = jax.grad(loss, has_aux=True)(state.model)
+    model, optimizer = optimizer_step(
+        model_optimizer(config), gradient, state.optimizers.model, state.model
+    )
+    state = state._replace(
+        model=model,
+        optimizers=state.optimizers._replace(model=optimizer),
+        targets=optax.incremental_update(
+            TargetParams(model.q, model.kl_q), state.targets, config.target_rate
+        ),
+    )
+    metrics = {f"{name}_loss": term for name, term in terms.items()}
+    return state, metrics | _target_metrics(world, batch, targets) | {
+        "model_grad_norm": optax.tree.norm(gradient)
+    }
+
+
+def _target_metrics(world: WorldModel, batch: Batch, targets: TDTargets) -> Metrics:
+    named = {"target": targets.q, "kl_target": targets.kl_q}
+    metrics = {}
+    for name, target in named.items():
+        if target is not None:
+            metrics[f"{name}_mean"] = masked_mean(target, batch)
+            metrics[f"{name}_outside_bins"] = masked_mean(outside_bins(target, world.bins), batch)
+    return metrics

@@ -1,0 +1,188 @@
+"""What an agent stores and how it learns: seeding, last observations, reanalyse, one trace."""
+
+import agents
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pompc import agent, learner, methods
+from pompc.population import initial_arguments, make_programs, over_agents, replay_rows
+from pompc.world_model import WorldModel
+
+
+def _filled(config, episodes=3, length=30, seeding=False):
+    """Return world, parts, programs and one agent after a few episodes of random observations."""
+    world = WorldModel(config, agents.OBSERVATIONS, agents.ACTIONS)
+    programs = make_programs(world, (config,))
+    states, buffers = programs.init(*initial_arguments((config,))), programs.create_replay()
+    rng = np.random.default_rng(0)
+    act = programs.act_seeding if seeding else programs.act
+    close = programs.close_seeding if seeding else programs.close_episode
+    truncated = np.zeros(1, bool)
+    for episode in range(episodes):
+        for _ in range(length):
+            seen = rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
+            states, buffers, _ = act(states, buffers, seen, np.float32([0.5]), truncated)
+        ends = np.array([episode == 1])
+        states, buffers = close(
+            states, buffers, seen, np.float32([1.0]), ends, np.ones(1, bool)
+        )
+    return world, programs, states, buffers
+
+
+def test_seeding_stores_zero_mean_and_maximum_std(small):
+    for seeding in ("policy", "uniform"):
+        config = small(seeding=seeding)
+        _, _, states, buffers = _filled(config, seeding=True)
+        rows = int(buffers.rows[0])
+        assert rows == 93
+        assert (np.asarray(buffers.plan.mean[0, :rows]) == 0).all()
+        assert (np.asarray(buffers.plan.std[0, :rows]) == config.max_plan_std).all()
+        spread = np.asarray(buffers.action[0, :rows]).std()
+        assert (spread > 0.5) == (seeding == "uniform"), "the untrained policy barely moves"
+        assert (np.asarray(states.plan_mean) == 0).all()
+
+
+def test_every_row_holds_its_plan_and_the_last_one_too(small):
+    config = small()
+    _, _, _, buffers = _filled(config)
+    rows = int(buffers.rows[0])
+    std = np.asarray(buffers.plan.std[0, :rows])
+    assert ((std >= config.min_plan_std) & (std <= config.max_plan_std)).all()
+    assert len(np.unique(std[:, 0])) > rows // 2, "plans repeat"
+    last = np.flatnonzero(np.asarray(buffers.last[0, :rows]))
+    np.testing.assert_array_equal(last, [30, 61, 92])
+    assert (np.asarray(buffers.plan.mean[0])[last] != 0).all()
+
+
+def test_an_episode_starts_without_the_previous_plan(small):
+    _, _, states, _ = _filled(small())
+    assert (np.asarray(states.plan_mean) == 0).all()
+
+
+def test_pretraining_moves_model_and_q_only(small):
+    config = small()
+    _, programs, states, buffers = _filled(config)
+    before = jax.tree.map(jnp.copy, states)
+    after, _ = programs.pretrain(states, buffers)
+    for name in ("encoder", "dynamics", "reward", "q"):
+        assert _differs(getattr(before.model, name), getattr(after.model, name)), name
+    for name in ("policy", "prior", "scales"):
+        assert not _differs(getattr(before, name), getattr(after, name)), name
+    assert not _differs(before.model.kl_q, after.model.kl_q)
+
+
+def _differs(first, second):
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return any(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_reanalyse_writes_fresh_plans_back_every_interval(small):
+    config = small()
+    _, programs, states, buffers = _filled(config)
+    before = jax.tree.map(np.array, buffers.plan)
+    states, buffers, _ = programs.update(states, buffers, np.bool_(False))
+    np.testing.assert_array_equal(before.mean, buffers.plan.mean)
+    states, buffers, _ = programs.update(states, buffers, np.bool_(True))
+    changed = (before.mean != np.asarray(buffers.plan.mean)).any(-1).sum()
+    assert 4 <= changed <= config.reanalyse_batch * config.horizon
+    rows = int(buffers.rows[0])
+    np.testing.assert_array_equal(before.mean[0, rows:], np.asarray(buffers.plan.mean)[0, rows:])
+
+
+def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
+    """With one iteration of one sample, the plan is that sample: σ_max times the noise, clipped."""
+    config = small(
+        plan_samples=1, policy_samples=0, elites=1, mppi_iterations=1, min_plan_std=0.05
+    )
+    world, _, state = agents.make(config)
+    batch = agents.make_batch(config)
+    plans = learner.reanalyse(world, state, jax.random.PRNGKey(0), batch)
+    assert plans.mean.shape == (config.horizon, config.reanalyse_batch, agents.ACTIONS)
+    np.testing.assert_allclose(plans.std, 0.05)
+    clipped = np.abs(np.asarray(plans.mean)) == 1
+    expected = 2 * 0.3085  # of N(0, 2²) outside [-1, 1]
+    assert abs(clipped.mean() - expected) < 0.35
+
+
+def test_update_and_act_trace_once(small, monkeypatch):
+    counts = {"update": 0, "act": 0}
+    for module, name in ((learner, "update"), (agent, "act")):
+        original = getattr(module, name)
+
+        def counted(*arguments, _original=original, _name=name, **named):
+            counts[_name] += 1
+            return _original(*arguments, **named)
+
+        monkeypatch.setattr(module, name, counted)
+    _, programs, states, buffers = _filled(small())
+    for number in range(12):
+        states, buffers, _ = programs.update(states, buffers, np.bool_(number % 10 == 9))
+    assert counts == {"update": 1, "act": 1}
+
+
+@pytest.mark.parametrize(
+    ("lam", "prior", "absent"),
+    [(0.0, "reverse_kl", {"kl_value", "prior", "kl"}), (np.inf, "replay", {"kl_value", "prior"})],
+)
+def test_what_an_agent_does_not_use_is_not_there(small, lam, prior, absent):
+    _, programs, states, _ = _filled(small(lam=lam, prior=prior))
+    names = set(programs.metric_names)
+    assert ("kl_value_loss" in names) == ("kl_value" not in absent)
+    assert ("prior_loss" in names) == ("prior" not in absent)
+    assert ("kl_mean" in names) == ("kl" not in absent)
+    assert (states.prior is None) == ("prior" in absent)
+    assert states.model.kl_q is None
+
+
+def test_two_agents_in_one_program_equal_each_alone(small):
+    """Three updates and plans of a population agree with each agent's own program."""
+    one, two = small(seed=1, lam=0.5), small(seed=2, lam=9.0, prior="forward_kl")
+    world = WorldModel(one, agents.OBSERVATIONS, agents.ACTIONS)
+    parts = methods.parts(1.0, "reverse_kl")
+    keys, points = initial_arguments((one, two))
+    states = jax.vmap(lambda k, h: agent.init(world, k, h, parts))(keys, points)
+    buffer = _filled(one)[3]
+    buffers = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), buffer)
+
+    def program(state, buffer):
+        for now in (False, True, False):
+            state, buffer, metrics = learner.update(world, state, buffer, parts, jnp.bool_(now))
+        return state, buffer.plan, metrics
+
+    together = jax.jit(over_agents(program, 2))(states, buffers)
+    alone = jax.jit(over_agents(program, 1))
+    for index in range(2):
+        own = jax.tree.map(lambda leaf, i=index: leaf[i : i + 1], (states, buffers))
+        jax.tree.map(
+            lambda a, b, i=index: np.testing.assert_allclose(
+                a[i], b[0], rtol=2e-4, atol=2e-5
+            ),
+            together, alone(*own),
+        )  # fmt: skip
+
+
+def test_evaluation_action_ignores_exploration_noise(small):
+    config = small(evaluation_action="mean")
+    world, _, state = agents.make(config)
+    key, seen = jax.random.PRNGKey(0), jnp.ones(agents.OBSERVATIONS)
+    cold = jnp.zeros((config.horizon, agents.ACTIONS))
+    action, mean = agent.evaluation_action(world, state, key, seen, cold)
+    np.testing.assert_allclose(action, np.clip(mean[0], -1, 1))
+
+
+def test_replay_rows_hold_a_whole_run(small):
+    assert replay_rows(small(steps=40_000)) >= 20_000 + 20_000 // 500 + 1
+
+
+def test_target_networks_follow_slowly(small):
+    config = small(target_rate=0.25)
+    world, _, state = agents.make(config)
+    batch = agents.make_batch(config)
+    after, _ = learner.learn(
+        world, state, batch, methods.parts(config.lam, config.prior), jax.random.PRNGKey(0)
+    )
+    leaf = "output"
+    old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
+    np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)

@@ -1,0 +1,95 @@
+"""Closed forms and the float64 oracle for the elementary operations."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracle
+import pytest
+from scipy import integrate, stats
+
+from pompc import ops
+from pompc.ops import Bins, Gaussian
+
+BINS = Bins(-10.0, 10.0, 101)
+
+
+def test_mish_equals_its_definition_over_the_float_range():
+    x = np.concatenate([np.linspace(-60, 60, 2001), [-1e4, 1e4]]).astype(np.float32)
+    np.testing.assert_allclose(ops.mish(x), oracle.mish(x), rtol=2e-6, atol=1e-12)
+
+
+def test_mish_has_a_finite_gradient_everywhere():
+    gradient = jax.vmap(jax.grad(ops.mish))(jnp.array([-1e4, -50.0, 0.0, 19.9, 20.1, 1e4]))
+    np.testing.assert_allclose(gradient, [0, 0, 0.6, 1, 1, 1], atol=1e-5)
+
+
+def test_simnorm_sums_to_one_in_groups_and_equals_the_oracle():
+    x = np.random.default_rng(0).normal(size=24).astype(np.float32) * 5
+    result = np.asarray(ops.simnorm(jnp.asarray(x), 8))
+    np.testing.assert_allclose(result.reshape(3, 8).sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(result, oracle.simnorm(x, 8), rtol=1e-5)
+
+
+def test_symexp_inverts_symlog():
+    x = jnp.array([-2e4, -3.0, -1e-3, 0.0, 1e-3, 1.0, 2e4])
+    np.testing.assert_allclose(ops.symexp(ops.symlog(x)), x, rtol=1e-5)
+
+
+@pytest.mark.parametrize("x", [-3e4, -22025.4, -17.3, -0.01, 0.0, 0.5, 999.0, 22025.0, 1e9])
+def test_two_hot_round_trip_and_oracle(x):
+    code = ops.two_hot(jnp.float32(x), BINS)
+    np.testing.assert_allclose(code, oracle.two_hot(x, *BINS), atol=2e-5)
+    np.testing.assert_allclose(code.sum(), 1, rtol=1e-5)
+    assert (code > 0).sum() <= 2
+    decoded = ops.two_hot_decode(jnp.log(code + 1e-30), BINS)
+    limit = np.expm1(10.0)
+    np.testing.assert_allclose(decoded, np.clip(x, -limit, limit), rtol=2e-3, atol=1e-4)
+    assert bool(ops.outside_bins(jnp.float32(x), BINS)) == (abs(np.log1p(abs(x))) > 10)
+
+
+def test_cross_entropy_equals_oracle_and_is_least_at_the_target():
+    logits = np.random.default_rng(1).normal(size=101).astype(np.float32)
+    ours = ops.two_hot_cross_entropy(jnp.asarray(logits), jnp.float32(7.5), BINS)
+    np.testing.assert_allclose(ours, oracle.cross_entropy(logits, 7.5, *BINS), rtol=1e-5)
+    code = ops.two_hot(jnp.float32(7.5), BINS)
+    best = ops.two_hot_cross_entropy(jnp.log(code + 1e-30), jnp.float32(7.5), BINS)
+    assert best < ours
+    np.testing.assert_allclose(best, -np.sum(code * np.log(code + 1e-30)), rtol=1e-5)
+
+
+def test_kl_against_closed_form_oracle_and_numerical_integration():
+    p = Gaussian(jnp.array([0.3, -0.5]), jnp.array([0.4, 1.2]))
+    q = Gaussian(jnp.array([-0.1, 0.2]), jnp.array([0.9, 0.5]))
+    expected = oracle.kl(*p, *q)
+    np.testing.assert_allclose(ops.kl_divergence(p, q), expected, rtol=1e-6)
+    assert ops.kl_divergence(p, p) == 0
+
+    def integrand(x, i):
+        first, second = (stats.norm(float(g.mean[i]), float(g.std[i])) for g in (p, q))
+        return first.pdf(x) * (first.logpdf(x) - second.logpdf(x))
+
+    numeric = sum(integrate.quad(integrand, -12, 12, args=(i,))[0] for i in range(2))
+    np.testing.assert_allclose(expected, numeric, rtol=1e-5)
+
+
+def test_entropy_is_that_of_the_normal_distribution():
+    std = jnp.array([0.05, 0.7, 2.0])
+    expected = sum(stats.norm(0, float(s)).entropy() for s in std)
+    np.testing.assert_allclose(ops.entropy(Gaussian(std * 0, std)), expected, rtol=1e-6)
+
+
+def test_clip_action_passes_the_gradient_only_when_straight_through():
+    for straight, outside in ((True, 1.0), (False, 0.0)):
+        gradient = jax.vmap(jax.grad(lambda a, s=straight: ops.clip_action(a, s)))
+        np.testing.assert_allclose(gradient(jnp.array([-1.5, 0.2, 3.0])), [outside, 1, outside])
+    np.testing.assert_allclose(ops.clip_action(jnp.array([-1.5, 0.2, 3.0])), [-1, 0.2, 1])
+
+
+def test_percentile_scale_starts_from_the_first_batch_and_then_moves():
+    values = np.random.default_rng(2).normal(size=57).astype(np.float32)
+    spread = oracle.percentile_range(values)
+    np.testing.assert_allclose(ops.percentile_range(jnp.asarray(values)), spread, rtol=1e-5)
+    first = ops.update_scale(jnp.float32(0), jnp.asarray(values), 0.01)
+    np.testing.assert_allclose(first, spread, rtol=1e-5)
+    later = ops.update_scale(jnp.float32(1), jnp.asarray(values), 0.01)
+    np.testing.assert_allclose(later, oracle.update_scale(1.0, values, 0.01), rtol=1e-5)

@@ -1,0 +1,169 @@
+"""The project around the code: dependencies, lock, pages, and what no file may hold."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import importlib
+import json
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+from pompc import make_env
+from pompc.config import PAPER, Config
+
+ROOT = Path(__file__).parent.parent
+# In pieces, so that this file does not hold what it looks for.
+FORBIDDEN = re.compile(
+    r"(?<![\w-])--(extra-|default-)?index" + "-url"
+    r"|^\s*(extra-)?index" + "-url *="
+    r"|(PIP|UV)_(\w+_)?INDEX" + r"(_URL)?\b"
+    r"|(?<![\w.~-])/(home|Users)" + r"/\w"
+    r"|(?<![\w.~-])/root" + r"/",
+    re.MULTILINE,
+)  # fmt: skip
+
+
+@functools.cache
+def project() -> dict[str, Any]:
+    """Return the table [project] of pyproject.toml."""
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def normal(name: str) -> str:
+    """Return a package's name as indices compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def lock_entries() -> dict[str, str]:
+    """Return package -> everything that requirements.lock says of it."""
+    text = (ROOT / "requirements.lock").read_text()
+    entries: dict[str, str] = {}
+    for entry in re.split(r"\n(?=\S)", text.strip()):
+        name = normal(re.split(r"[=\[ ]", entry)[0])
+        entries[name] = entries.get(name, "") + entry
+    return entries
+
+
+def test_environment_asks_for_the_same_python_and_known_extras():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *conda, pip = environment["dependencies"]
+    assert conda == [f"python{project()['requires-python']}", "pip"]
+    (requirement,) = pip["pip"]
+    found = re.fullmatch(r"-e \.\[(.+)\]", requirement)
+    assert found
+    assert set(found[1].split(",")) <= set(project()["optional-dependencies"])
+
+
+def test_every_locked_package_has_a_version_and_hashes():
+    for name, entry in lock_entries().items():
+        assert re.match(r"\S+==\S+", entry), name
+        assert "--hash=sha256:" in entry, name
+
+
+def test_lock_names_no_address():
+    assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+def test_every_dependency_is_locked():
+    extras = project()["optional-dependencies"]
+    for requirement in [*project()["dependencies"], *extras["book"], *extras["dev"]]:
+        assert normal(re.split(r"[^\w.-]", requirement)[0]) in lock_entries(), requirement
+
+
+@functools.cache
+def notation() -> list[list[str]]:
+    """Return the cells of the notation table's rows, without its head."""
+    text = (ROOT / "book/notation.md").read_text()
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def names(cell: str) -> list[str]:
+    """Return what stands between backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+@pytest.mark.parametrize("name", sorted({name for row in notation() for name in names(row[2])}))
+def test_notation_names_code_that_exists(name: str):
+    module, *attributes = name.split(".")
+    found = importlib.import_module(f"pompc.{module}")
+    for attribute in attributes:
+        found = getattr(found, attribute)
+
+
+def test_notation_names_keys_that_exist_and_all_of_table_3():
+    rows = notation()
+    assert all(len(row) == 5 for row in rows)
+    keys = {name for row in rows for name in names(row[3])}
+    assert keys <= {field.name for field in dataclasses.fields(Config)}
+    assert set(PAPER) - {"evaluate_every"} <= keys
+
+
+@functools.cache
+def train_page() -> dict[str, Any]:
+    """Return book/train.ipynb."""
+    return json.loads((ROOT / "book/train.ipynb").read_text())
+
+
+def test_train_page_has_one_cell_of_plain_parameters():
+    cells = train_page()["cells"]
+    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    values = {}
+    for statement in ast.parse("".join(cell["source"])).body:
+        assert isinstance(statement, ast.Assign)
+        (target,) = statement.targets
+        assert isinstance(target, ast.Name)
+        values[target.id] = ast.literal_eval(statement.value)
+    order = ["task", "method", "lam", "prior", "preset", "seed", "steps", "run_dir"]
+    assert list(values) == order
+    config = {name: value for name, value in values.items() if value is not None}
+    assert Config(**config).task == "cartpole-swingup"
+
+
+def test_train_page_is_stored_without_outputs():
+    assert train_page()["metadata"]["kernelspec"]["name"] == "python3"
+    code = [cell for cell in train_page()["cells"] if cell["cell_type"] == "code"]
+    assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+def test_every_page_of_the_book_exists():
+    contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
+    pages = [contents["root"], *(chapter["file"] for chapter in contents["chapters"])]
+    for page in pages:
+        assert any((ROOT / f"book/{page}{ending}").exists() for ending in (".md", ".ipynb")), page
+    assert (ROOT / "book/_config.yml").samefile(ROOT / "_config.yml")
+
+
+def test_own_environment_of_the_book_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = (ROOT / "book/environments.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "my_env.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    env = make_env("gym:my_env:Target-v0", seed=0)
+    observation, _ = env.reset()
+    after, reward, *_ = env.step(np.ones(1, np.float32))
+    assert after == pytest.approx(observation + 0.2, abs=1e-6)
+    assert 0.0 < float(reward) <= 1.0
+
+
+def test_no_file_names_an_index_or_a_home_folder():
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    for name in filter(None, listing.stdout.split("\0")):
+        path = ROOT / name
+        if path.is_file():
+            found = FORBIDDEN.search(path.read_text(errors="replace"))
+            assert not found, f"{name} holds {found and found[0]!r}"
