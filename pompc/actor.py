@@ -148,9 +148,7 @@ def step_policy(
     policy, optimizer = optimizer_step(
         policy_optimizer(config), gradient, state.optimizers.policy, state.policy
     )
-    state = state._replace(
-        policy=policy, optimizers=state.optimizers._replace(policy=optimizer)
-    )
+    state = state._replace(policy=policy, optimizers=state.optimizers._replace(policy=optimizer))
     metrics = {"policy_loss": value, "policy_grad_norm": optax.tree.norm(gradient)}
     return state, metrics | {"scale_value": scale} | _sample_metrics(before, noise, batch)
 

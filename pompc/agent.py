@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from pompc.planner import Plan, choose_action, draw_noise, plan
 from pompc.replay import Replay
 from pompc.world_model import ModelParams, WorldModel
 
+
 class TargetParams(NamedTuple):
     """Slowly moving copies θ⁻ of the two ensembles."""
 
@@ -26,9 +27,10 @@ class TargetParams(NamedTuple):
 
 
 class Optimizers(NamedTuple):
-    """Optimiser states; each clips its own gradient norm."""
+    """Optimiser states."""
 
-    model: optax.OptState
+    model: optax.OptState  # encoder, dynamics, reward, Q
+    kl_q: optax.OptState | None  # apart, since pretraining leaves Q^λ alone
     policy: optax.OptState
     prior: optax.OptState | None
 
@@ -69,32 +71,38 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
         targets=TargetParams(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
         policy=policy,
         prior=prior,
-        optimizers=Optimizers(
-            model_optimizer(world.config).init(model),
-            policy_optimizer(world.config).init(policy),
-            policy_optimizer(world.config).init(prior) if parts.prior else None,
-        ),
+        optimizers=_init_optimizers(world.config, model, policy, prior),
         scales=Scales(start, start, start),
         plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
     )
 
 
-def model_optimizer(config: Config) -> optax.GradientTransformation:
-    """Return Adam for encoder, dynamics, reward and ensembles; one norm is clipped over all."""
-    ratio = config.encoder_learning_rate / config.learning_rate
-    is_encoder = ModelParams(True, False, False, False, False)
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm),
-        optax.adam(config.learning_rate),
-        optax.masked(optax.scale(ratio), is_encoder) if ratio != 1.0 else optax.identity(),
+def _init_optimizers(config: Config, model: Any, policy: Any, prior: Any) -> Optimizers:
+    return Optimizers(
+        model=model_optimizer(config).init(model._replace(kl_q=None)),
+        kl_q=adam(config).init(model.kl_q) if model.kl_q is not None else None,
+        policy=policy_optimizer(config).init(policy),
+        prior=policy_optimizer(config).init(prior) if prior is not None else None,
     )
+
+
+def adam(config: Config) -> optax.GradientTransformation:
+    """Return Adam at the learning rate of Table 3."""
+    return optax.adam(config.learning_rate)
+
+
+def model_optimizer(config: Config) -> optax.GradientTransformation:
+    """Return Adam for encoder, dynamics, reward and Q; the caller clips, over Q^λ too."""
+    ratio = config.encoder_learning_rate / config.learning_rate
+    if ratio == 1.0:
+        return adam(config)
+    is_encoder = ModelParams(True, False, False, False, None)
+    return optax.chain(adam(config), optax.masked(optax.scale(ratio), is_encoder))
 
 
 def policy_optimizer(config: Config) -> optax.GradientTransformation:
     """Return Adam for the sampling policy or the prior, each with its own norm clipped."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), optax.adam(config.learning_rate)
-    )
+    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam(config))
 
 
 def make_plan(
@@ -124,7 +132,7 @@ def act(
     reward: Array,
     terminated: Array,
 ) -> tuple[AgentState, Replay, Array]:
-    """Store the last outcome, plan at `observation [O]`, store the plan; return the action `[A]`."""
+    """Store the last outcome, plan at `observation [O]`, store the plan; return the action."""
     key, plan_key, action_key = jax.random.split(state.key, 3)
     buffer = replay.set_outcome(buffer, reward, terminated)
     latent = world.encode(state.model.encoder, observation)

@@ -16,7 +16,7 @@ from pompc.methods import METHODS, PRIORS
 PAPER: dict[str, Any] = {
     "steps": 1_000_000,  # decisions here; times the action repeat in `Config`
     "evaluate_every": 50_000,  # decisions here, as above
-    "seeding_decisions": None,  # five episodes, set by the action repeat
+    "seeding_decisions": None,  # 5000 environment steps: five episodes of 1000
     "seeding": "policy",
     "buffer_size": 1_000_000,
     "learning_rate": 3e-4,
@@ -88,7 +88,7 @@ _AT_LEAST_ONE = (
     "reanalyse_batch", "reanalyse_interval",
 )  # fmt: skip
 _NOT_NEGATIVE = (
-    "seed", "policy_samples", "learning_rate", "encoder_learning_rate",
+    "seed", "policy_samples", "encoder_learning_rate", "scale_start", "clone_std_min",
     "max_grad_norm", "min_plan_std", "max_plan_std", "temperature", "consistency_coef",
     "reward_coef", "value_coef", "kl_value_coef", "entropy_coef", "target_rate", "scale_rate",
 )  # fmt: skip
@@ -230,7 +230,7 @@ def _defaults(task: str, preset: str) -> dict[str, Any]:
 
 
 def _convert(name: str, value: Any, kind: str) -> Any:
-    """Turn what a notebook or a JSON file holds into the field's type, or say that it is not one."""
+    """Turn what a notebook or a JSON file holds into the field's type."""
     try:
         if kind == "float" and not isinstance(value, bool):
             return float(value)
@@ -261,7 +261,8 @@ def _check(config: Config) -> None:
 
 def _check_sizes(config: Config) -> None:
     repeat = envs.action_repeat(config.task)
-    _require(config.action_repeat == repeat, config, "action_repeat", f"{repeat} for {config.task}")
+    fits = config.action_repeat == repeat
+    _require(fits, config, "action_repeat", f"{repeat} for {config.task}")
     least = (config.seeding_decisions + 1) * repeat
     reason = f"at least {least} environment steps, since seeding alone takes {least - repeat}"
     _require(config.steps >= least, config, "steps", reason)
@@ -273,7 +274,16 @@ def _check_sizes(config: Config) -> None:
     _require(fits, config, "elites", f"at most plan_samples = {config.plan_samples}")
     fits = config.reanalyse_batch <= config.batch_size
     _require(fits, config, "reanalyse_batch", f"at most batch_size = {config.batch_size}")
-    _require(config.temperature > 0, config, "temperature", "greater than 0")
+    for name in ("temperature", "learning_rate", "clone_std_factor"):
+        positive = 0 < getattr(config, name) < math.inf
+        _require(positive, config, name, "a finite number greater than 0")
+    for low, high in (("symlog_min", "symlog_max"), ("log_std_min", "log_std_max")):
+        bound = getattr(config, high)
+        _require(getattr(config, low) < bound, config, low, f"less than {high} = {bound}")
+    for name in ("steps", "evaluate_every"):
+        whole = getattr(config, name) % repeat == 0
+        _require(whole, config, name, f"a multiple of the action repeat, {repeat}")
+    _require(config.dropout < 1, config, "dropout", "less than 1")
     _require(config.bins >= 2, config, "bins", "at least 2")
     ordered = 0 < config.min_plan_std <= config.max_plan_std
     _require(ordered, config, "min_plan_std", f"in (0, max_plan_std = {config.max_plan_std}]")

@@ -12,9 +12,9 @@ import numpy as np
 from pompc.methods import Parts
 from pompc.world_model import WorldModel
 
-# What one decision of small networks costs a CPU or the launch of kernels a GPU beside arithmetic.
-_OVERHEAD_S = 4e-3
-_SHARE_OF_PEAK = 0.5
+# A rough guess: elementwise work beside the products, which a decision's time also goes to.
+_SHARE_OF_PRODUCTS = 0.8
+_EPISODE_STEPS = 1000
 
 
 class Cost(NamedTuple):
@@ -60,10 +60,13 @@ def count(world: WorldModel, parts: Parts) -> Cost:
 
 def estimated_seconds(world: WorldModel, parts: Parts, agents: int) -> float:
     """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
-    config = world.config
-    operations = agents * count(world, parts).decision(config.reanalyse_interval)
+    config, cost = world.config, count(world, parts)
     learning = config.decisions - config.seeding_decisions
-    return learning * (_OVERHEAD_S + operations / (_SHARE_OF_PEAK * matmul_rate(config.hidden_dim)))
+    evaluations = 1 + config.steps // config.evaluate_every
+    plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat
+    operations = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
+    operations += config.seeding_decisions * cost.update
+    return agents * operations / (_SHARE_OF_PRODUCTS * matmul_rate(config.hidden_dim))
 
 
 def matmul_rate(width: int) -> float:

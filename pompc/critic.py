@@ -10,11 +10,19 @@ import optax
 from jax import Array
 
 from pompc import losses
-from pompc.agent import AgentState, TargetParams, model_optimizer
+from pompc.agent import AgentState, TargetParams, adam, model_optimizer
 from pompc.networks import Params
 from pompc.ops import outside_bins, two_hot_cross_entropy
 from pompc.replay import Batch
-from pompc.rollout import Metrics, Rollout, masked_mean, optimizer_step, unroll
+from pompc.rollout import (
+    Metrics,
+    Rollout,
+    clip_gradient,
+    follow,
+    masked_mean,
+    optimizer_step,
+    unroll,
+)
 from pompc.world_model import ModelParams, WorldModel
 
 
@@ -107,21 +115,32 @@ def step_model(
         weighted = [getattr(config, f"{name}_coef") * term for name, term in terms.items()]
         return jnp.sum(jnp.stack(weighted)), terms
 
-    gradient, terms = jax.grad(loss, has_aux=True)(state.model)
-    model, optimizer = optimizer_step(
-        model_optimizer(config), gradient, state.optimizers.model, state.model
-    )
-    state = state._replace(
-        model=model,
-        optimizers=state.optimizers._replace(model=optimizer),
-        targets=optax.incremental_update(
-            TargetParams(model.q, model.kl_q), state.targets, config.target_rate
-        ),
-    )
+    trained = state.model if targets.kl_q is not None else state.model._replace(kl_q=None)
+    gradient, terms = jax.grad(loss, has_aux=True)(trained)
+    state = _apply_gradient(world, state, gradient)
     metrics = {f"{name}_loss": term for name, term in terms.items()}
     return state, metrics | _target_metrics(world, batch, targets) | {
         "model_grad_norm": optax.tree.norm(gradient)
     }
+
+
+def _apply_gradient(world: WorldModel, state: AgentState, gradient: ModelParams) -> AgentState:
+    """Clip one norm over everything, step, and let the target networks follow."""
+    config, optimizers = world.config, state.optimizers
+    gradient = clip_gradient(gradient, config.max_grad_norm)
+    kl_q, kl_optimizer = state.model.kl_q, optimizers.kl_q
+    if gradient.kl_q is not None:
+        kl_q, kl_optimizer = optimizer_step(adam(config), gradient.kl_q, kl_optimizer, kl_q)
+    others = gradient._replace(kl_q=None), optimizers.model, state.model._replace(kl_q=None)
+    model, optimizer = optimizer_step(model_optimizer(config), *others)
+    return state._replace(
+        model=model._replace(kl_q=kl_q),
+        optimizers=optimizers._replace(model=optimizer, kl_q=kl_optimizer),
+        targets=TargetParams(
+            q=follow(state.targets.q, model.q, config.target_rate),
+            kl_q=follow(state.targets.kl_q, kl_q, config.target_rate),
+        ),
+    )
 
 
 def _target_metrics(world: WorldModel, batch: Batch, targets: TDTargets) -> Metrics:

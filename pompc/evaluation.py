@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from gymnasium.spaces import flatdim
 from jax import Array
 
 from pompc import checkpoint, envs, runtime, video
@@ -147,10 +148,8 @@ def _restore(run_dir: Path) -> tuple[Config, WorldModel, AgentState]:
 def make_world(config: Config) -> WorldModel:
     """Return the networks for a configuration, sized by its environment."""
     env = envs.make_env(config.task)
-    sizes = env.observation_space.shape, env.action_space.shape
     env.close()
-    assert sizes[0] is not None and sizes[1] is not None  # Box spaces always have shapes
-    return WorldModel(config, sizes[0][0], sizes[1][0])
+    return WorldModel(config, flatdim(env.observation_space), flatdim(env.action_space))
 
 
 def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""How one agent learns: sample, reanalyse, then prior, model with Q and Q^λ, policy (Algorithm 2)."""
+"""How one agent learns: reanalyse, then prior, model with Q and Q^λ, policy (Algorithm 2)."""
 
 from __future__ import annotations
 
@@ -111,9 +111,7 @@ def _write_back(
 ) -> tuple[Replay, Batch]:
     horizon, count = world.config.horizon, world.config.reanalyse_batch
     buffer = replay.write_plans(buffer, batch.slot[:horizon, :count], fresh)
-    planner = jax.tree.map(
-        lambda old, new: old.at[:horizon, :count].set(new), batch.plan, fresh
-    )
+    planner = jax.tree.map(lambda old, new: old.at[:horizon, :count].set(new), batch.plan, fresh)
     return buffer, batch._replace(plan=planner)
 
 

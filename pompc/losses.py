@@ -66,6 +66,4 @@ def policy_loss(kl: Array, value: Array, entropy: Array, hypers: Hypers) -> Arra
 
     `kl` and `value` arrive scaled. λ = inf leaves the KL term alone.
     """
-    return (
-        hypers.kl_weight * kl - hypers.value_weight * value - hypers.entropy_weight * entropy
-    )
+    return hypers.kl_weight * kl - hypers.value_weight * value - hypers.entropy_weight * entropy

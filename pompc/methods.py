@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numpy as np
+import jax.numpy as jnp
+from jax import Array
 
 PRIORS = {
     "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], mode seeking",
@@ -20,12 +21,12 @@ METHODS = {
 class Hypers(NamedTuple):
     """What makes a method, as float32 scalars, so that agents that differ share one program."""
 
-    kl_weight: np.ndarray  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
-    kl_target_weight: np.ndarray  # λ in Eq. (17); 0 where λ = inf, never inf · 0
-    value_weight: np.ndarray  # of Q^λ in Eq. (18); 0 where λ = inf
-    entropy_weight: np.ndarray  # α in Eq. (18); 0 where λ = inf
-    forward_kl: np.ndarray  # 1: Eq. (13) trains the prior; 0: Eq. (12)
-    replay_prior: np.ndarray  # 1: π_p is the stored planner; 0: the learned prior
+    kl_weight: Array  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
+    kl_target_weight: Array  # λ in Eq. (17); 0 where λ = inf, never inf · 0
+    value_weight: Array  # of Q^λ in Eq. (18); 0 where λ = inf
+    entropy_weight: Array  # α in Eq. (18); 0 where λ = inf
+    forward_kl: Array  # 1: Eq. (13) trains the prior; 0: Eq. (12)
+    replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
 
 
 class Parts(NamedTuple):
@@ -39,15 +40,14 @@ class Parts(NamedTuple):
 def hypers(lam: float, prior: str, entropy_coef: float) -> Hypers:
     """Return the point of the PO-MPC family with KL weight `lam` (λ) and prior `prior`."""
     finite = not math.isinf(lam)
-    values = {
-        "kl_weight": lam if finite else 1.0,
-        "kl_target_weight": lam if finite else 0.0,
-        "value_weight": finite,
-        "entropy_weight": entropy_coef if finite else 0.0,
-        "forward_kl": prior == "forward_kl",
-        "replay_prior": prior == "replay",
-    }
-    return Hypers(**{name: np.float32(value) for name, value in values.items()})
+    return Hypers(
+        kl_weight=jnp.float32(lam if finite else 1.0),
+        kl_target_weight=jnp.float32(lam if finite else 0.0),
+        value_weight=jnp.float32(finite),
+        entropy_weight=jnp.float32(entropy_coef if finite else 0.0),
+        forward_kl=jnp.float32(prior == "forward_kl"),
+        replay_prior=jnp.float32(prior == "replay"),
+    )
 
 
 def parts(lam: float, prior: str) -> Parts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax.numpy as jnp
 from jax import Array
 
 from pompc.ops import mish, simnorm
@@ -48,3 +49,11 @@ class MLP(nn.Module):
         if self.last == "simnorm":
             x = simnorm(nn.LayerNorm(LAYER_NORM_EPSILON, name="norm_output")(x), self.simnorm_dim)
         return x
+
+
+def apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | None = None) -> Array:
+    """Apply a network to inputs `[..., I_k]`; a key turns its dropout on."""
+    if dropout_key is None:
+        return jnp.asarray(module.apply({"params": params}, *inputs))
+    rngs = {"dropout": dropout_key}
+    return jnp.asarray(module.apply({"params": params}, *inputs, train=True, rngs=rngs))

@@ -10,15 +10,15 @@ from jax import Array
 
 
 class Bins(NamedTuple):
-    """Support of the two-hot code: `count` bins from `low` to `high` in symlog space."""
+    """Support of the two-hot code: `number` bins from `low` to `high` in symlog space."""
 
     low: float
     high: float
-    count: int
+    number: int
 
     def centers(self) -> Array:
-        """Return the bin centres, `[count]`, in symlog space."""
-        return jnp.linspace(self.low, self.high, self.count)
+        """Return the bin centres, `[number]`, in symlog space."""
+        return jnp.linspace(self.low, self.high, self.number)
 
 
 class Gaussian(NamedTuple):
@@ -56,20 +56,20 @@ def symexp(x: Array) -> Array:
 
 
 def two_hot(x: Array, bins: Bins) -> Array:
-    """Encode scalars `[...]` as `[..., count]`: symlog, clip, share between two nearest bins."""
-    scale = (bins.count - 1) / (bins.high - bins.low)
+    """Encode scalars `[...]` as `[..., number]`: symlog, clip, share between two nearest bins."""
+    scale = (bins.number - 1) / (bins.high - bins.low)
     position = (jnp.clip(symlog(x), bins.low, bins.high) - bins.low) * scale
-    index = jax.lax.broadcasted_iota(jnp.float32, (*x.shape, bins.count), x.ndim)
+    index = jax.lax.broadcasted_iota(jnp.float32, (*x.shape, bins.number), x.ndim)
     return jnp.maximum(1.0 - jnp.abs(position[..., None] - index), 0.0)
 
 
 def two_hot_decode(logits: Array, bins: Bins) -> Array:
-    """Decode logits `[..., count]` to scalars `[...]`: symexp of the expected bin centre."""
+    """Decode logits `[..., number]` to scalars `[...]`: symexp of the expected bin centre."""
     return symexp(jax.nn.softmax(logits, axis=-1) @ bins.centers())
 
 
 def two_hot_cross_entropy(logits: Array, target: Array, bins: Bins) -> Array:
-    """Return the cross-entropy, in nats, of logits `[..., count]` with two-hot targets `[...]`."""
+    """Return the cross-entropy, in nats, of logits `[..., number]` with two-hot targets `[...]`."""
     return -jnp.sum(two_hot(target, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
 
 

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from pompc import agent, learner, replay
@@ -108,16 +107,14 @@ def make_programs(world: WorldModel, agents: tuple[Config, ...]) -> Programs:
     buffer = jax.eval_shape(programs.create_replay)
     jax.eval_shape(programs.pretrain, state, buffer)
     jax.eval_shape(programs.update, state, buffer, jax.ShapeDtypeStruct((), jnp.bool_))
-    return programs._replace(
-        metric_names=names["update"], pretrain_metric_names=names["pretrain"]
-    )
+    return programs._replace(metric_names=names["update"], pretrain_metric_names=names["pretrain"])
 
 
 def initial_arguments(agents: tuple[Config, ...]) -> tuple[Array, Any]:
     """Return keys `[P]` and hypers `[P]` of agents at their start."""
     keys = jnp.stack([jax.random.PRNGKey(config.seed) for config in agents])
     points = [hypers(config.lam, config.prior, config.entropy_coef) for config in agents]
-    return keys, jax.tree.map(lambda *leaves: np.stack(leaves), *points)
+    return keys, jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
 
 
 def replay_rows(config: Config) -> int:

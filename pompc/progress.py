@@ -19,8 +19,8 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.seed}; preset {config.preset} (others: {others}), {facts['parameters']:,} "
         f"parameters, {config.steps:,} environment steps = {config.decisions:,} decisions, on "
         f"{facts['device']}; about {_duration(seconds)}\n"
-        f"matmul precision {facts['matmul_precision']}; GPU memory: {facts['gpu_memory']}; "
-        f"JAX {facts['jax']}; the first run compiles for about a minute"
+        f"matmul precision {facts['matmul_precision']}, GPU memory {facts['gpu_memory']}, JAX "
+        f"{facts['jax']}; a first run also compiles for about a minute"
     )
 
 

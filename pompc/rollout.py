@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
 
-from pompc.networks import Params
 from pompc.replay import Batch
 from pompc.world_model import ModelParams, WorldModel
 
@@ -48,13 +47,23 @@ def make_rollout(world: WorldModel, model: ModelParams, batch: Batch) -> Rollout
 
 def optimizer_step(
     optimizer: optax.GradientTransformation,
-    gradient: Params,
-    optimizer_state: optax.OptState,
-    params: Params,
-) -> tuple[Params, optax.OptState]:
+    gradient: Any,
+    optimizer_state: Any,
+    params: Any,
+) -> tuple[Any, Any]:
     """Apply one step of an optimiser; return parameters and its state."""
     updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
     return optax.apply_updates(params, updates), optimizer_state
+
+
+def clip_gradient(gradient: Any, max_norm: float) -> Any:
+    """Clip the global norm of a tree of gradients."""
+    return optax.clip_by_global_norm(max_norm).update(gradient, optax.EmptyState())[0]
+
+
+def follow(target: Any, params: Any, rate: float) -> Any:
+    """Move target parameters towards `params` by a share `rate` (τ) of the way."""
+    return optax.incremental_update(params, target, rate)
 
 
 def masked_mean(values: Array, batch: Batch) -> Array:

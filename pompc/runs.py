@@ -16,11 +16,7 @@ import pompc
 from pompc.config import Config
 from pompc.errors import ConfigError
 
-RETURN_COLUMNS = (
-    "task", "method", "lam", "prior", "seed", "env_step", "decision", "return",
-    "return_policy", "wall_s",
-)  # fmt: skip
-QUICKSTART = Path("runs/quickstart")
+ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
 
 
 def open_run(config: Config, run_dir: Path) -> bool:
@@ -80,14 +76,13 @@ def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
 
 def _commit() -> str | None:
     """Return the commit of this code, marked if files differ from it; None outside a checkout."""
-    root = Path(pompc.__file__).parent
-    git = ["git", "-C", str(root)]
+    git = ["git", "-C", str(ROOT)]
     try:
         commit = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "."],
+            [*git, "status", "--porcelain", "--untracked-files=no", "pompc"],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
@@ -133,13 +128,13 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
         ConfigError: for unknown names or values that are not allowed.
     """
     plain = (str, int, float, type(None))
-    given = {
+    given: dict[str, Any] = {
         name: value
         for name, value in names.items()
         if not name.startswith("_") and isinstance(value, plain) and value is not None
     }
     run_dir = given.pop("run_dir", None)
-    return Config(**given), Path(run_dir) if run_dir else _executed_notebook_folder()
+    return Config(**given), Path(str(run_dir)) if run_dir else _executed_notebook_folder()
 
 
 def _executed_notebook_folder() -> Path:
@@ -147,4 +142,6 @@ def _executed_notebook_folder() -> Path:
     parent = psutil.Process().parent()
     arguments = parent.cmdline() if parent else []
     notebooks = [argument for argument in arguments if argument.endswith(".ipynb")]
-    return Path(notebooks[1]).parent if len(notebooks) == 2 else QUICKSTART
+    if len(notebooks) == 2:
+        return Path(notebooks[1]).parent
+    return (ROOT if (ROOT / "book").is_dir() else Path()) / "runs" / "quickstart"

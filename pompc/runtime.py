@@ -7,6 +7,9 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+# Before JAX starts: GPU memory grows with need, so that two runs can share a card.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 import jax
 
 from pompc.config import Config
@@ -28,16 +31,15 @@ def configure(config: Config) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def describe() -> dict[str, str]:
+def describe(config: Config) -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
     device = jax.devices()[0]
     cores = len(os.sched_getaffinity(0))
-    preallocates = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true").lower() != "false"
-    share = os.environ.get("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.75")
+    grows = os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"].lower() == "false"
     return {
         "device": f"{cores} CPU cores" if device.platform == "cpu" else device.device_kind,
-        "gpu_memory": f"JAX preallocates {share} of it" if preallocates else "grows on demand",
-        "matmul_precision": str(jax.config.jax_default_matmul_precision),
+        "gpu_memory": "grows with need" if grows else "preallocated by JAX",
+        "matmul_precision": _PRECISIONS[config.matmul_precision],
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }

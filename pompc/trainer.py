@@ -79,7 +79,7 @@ class _Training:
         needed = parts(self.config.lam, self.config.prior)
         seconds = cost.estimated_seconds(world, needed, len(agents))
         self.facts = {"finished": False, "parameters": _size(self.learners.states)}
-        self.facts |= runtime.describe()
+        self.facts |= runtime.describe(self.config)
         print(first_line(self.config, self.facts, seconds), flush=True)
         self.progress = Progress(self.config)
         self.log = _Log(self.programs, self.folder, len(agents))
@@ -154,13 +154,21 @@ class _Training:
         planner, policy = self.returns.planner(states), self.returns.policy(states)
         env_step = decision * self.config.action_repeat
         wall = round(time.perf_counter() - self.started, 1)
-        rows = [
-            dict(zip(runs.RETURN_COLUMNS, (
-                agent.task, agent.method, agent.lam, agent.prior, agent.seed, env_step, decision,
-                round(float(planner[index].mean()), 3), round(float(policy[index].mean()), 3), wall,
-            ), strict=True))
+        rows: list[dict[str, Any]] = [
+            {
+                "task": agent.task,
+                "method": agent.method,
+                "lam": agent.lam,
+                "prior": agent.prior,
+                "seed": agent.seed,
+                "env_step": env_step,
+                "decision": decision,
+                "return": round(float(planner[index].mean()), 3),
+                "return_policy": round(float(policy[index].mean()), 3),
+                "wall_s": wall,
+            }
             for index, agent in enumerate(self.agents)
-        ]  # fmt: skip
+        ]
         runs.append_rows(self.folder / "returns.csv", rows)
         checkpoint.save(self.folder, env_step, states)
         self.progress.evaluated(rows, self.log.rate)

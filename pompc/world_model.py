@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.config import Config
-from pompc.networks import MLP, Params
+from pompc.networks import MLP, Params, apply
 from pompc.ops import Bins, Gaussian, clip_action, two_hot_decode
 from pompc.planner import PlanningModel
 
@@ -66,7 +66,7 @@ class WorldModel:
 
     @property
     def _hidden(self) -> tuple[int, int]:
-        return (self.config.hidden_dim,) * 2
+        return self.config.hidden_dim, self.config.hidden_dim
 
     def init_model(self, key: Array, with_kl_q: bool) -> ModelParams:
         """Draw initial parameters; the last layers of reward and Q start at zero."""
@@ -92,15 +92,15 @@ class WorldModel:
 
     def encode(self, encoder: Params, observation: Array) -> Array:
         """Map observations `[..., O]` to latents `[..., Z]`: z = h(s)."""
-        return self._encoder.apply({"params": encoder}, observation)
+        return apply(self._encoder, encoder, observation)
 
     def next_latent(self, dynamics: Params, latent: Array, action: Array) -> Array:
         """Predict the next latent `[..., Z]`: z' = d(z, a)."""
-        return self._dynamics.apply({"params": dynamics}, latent, action)
+        return apply(self._dynamics, dynamics, latent, action)
 
     def reward_logits(self, reward: Params, latent: Array, action: Array) -> Array:
         """Predict the reward as two-hot logits `[..., bins]`."""
-        return self._reward.apply({"params": reward}, latent, action)
+        return apply(self._reward, reward, latent, action)
 
     def reward(self, reward: Params, latent: Array, action: Array) -> Array:
         """Predict the reward `[...]`, in the task's units."""
@@ -111,13 +111,12 @@ class WorldModel:
     ) -> Array:
         """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
         if dropout_key is None:
-            return jax.vmap(lambda p: self._q.apply({"params": p}, latent, action))(q)
+            return jax.vmap(lambda head: apply(self._q, head, latent, action))(q)
 
-        def apply(params: Params, key: Array) -> Array:
-            rngs = {"dropout": key}
-            return self._q.apply({"params": params}, latent, action, train=True, rngs=rngs)
+        def dropped(head: Params, key: Array) -> Array:
+            return apply(self._q, head, latent, action, dropout_key=key)
 
-        return jax.vmap(apply)(q, jax.random.split(dropout_key, self.config.value_nets))
+        return jax.vmap(dropped)(q, jax.random.split(dropout_key, self.config.value_nets))
 
     def q_values(self, q: Params, latent: Array, action: Array) -> Array:
         """Return the values `[E, ...]` of all heads in `q`."""
@@ -135,7 +134,7 @@ class WorldModel:
 
         The mean is squashed by tanh; samples are clipped to [-1, 1] by whoever draws them.
         """
-        mean, raw = jnp.split(self._policy.apply({"params": policy}, latent), 2, axis=-1)
+        mean, raw = jnp.split(apply(self._policy, policy, latent), 2, axis=-1)
         low, high = self.config.log_std_min, self.config.log_std_max
         log_std = low + 0.5 * (high - low) * (jnp.tanh(raw) + 1.0)
         return Gaussian(jnp.tanh(mean), jnp.exp(log_std))

@@ -25,9 +25,7 @@ def _filled(config, episodes=3, length=30, seeding=False):
             seen = rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
             states, buffers, _ = act(states, buffers, seen, np.float32([0.5]), truncated)
         ends = np.array([episode == 1])
-        states, buffers = close(
-            states, buffers, seen, np.float32([1.0]), ends, np.ones(1, bool)
-        )
+        states, buffers = close(states, buffers, seen, np.float32([1.0]), ends, np.ones(1, bool))
     return world, programs, states, buffers
 
 
@@ -93,9 +91,7 @@ def test_reanalyse_writes_fresh_plans_back_every_interval(small):
 
 def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
     """With one iteration of one sample, the plan is that sample: σ_max times the noise, clipped."""
-    config = small(
-        plan_samples=1, policy_samples=0, elites=1, mppi_iterations=1, min_plan_std=0.05
-    )
+    config = small(plan_samples=1, policy_samples=0, elites=1, mppi_iterations=1, min_plan_std=0.05)
     world, _, state = agents.make(config)
     batch = agents.make_batch(config)
     plans = learner.reanalyse(world, state, jax.random.PRNGKey(0), batch)

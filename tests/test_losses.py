@@ -94,9 +94,7 @@ def test_kl_td_target_eq_17(scene, replayed, scale):
         scales=scene.state.scales._replace(kl=jnp.float32(scale)),
         hypers=scene.state.hypers._replace(replay_prior=jnp.float32(replayed)),
     )
-    weighted = actor.weighted_target_kl(
-        scene.world, state, scene.rollout, scene.next_planner
-    )
+    weighted = actor.weighted_target_kl(scene.world, state, scene.rollout, scene.next_planner)
     np.testing.assert_allclose(scene.targets(weighted).kl_q, expected, rtol=1e-4)
 
 
@@ -242,18 +240,15 @@ def test_one_scale_serves_both_kl_terms_and_moves_once(scene):
     after, metrics = learner.learn(
         scene.world, state, scene.batch, scene.parts, jax.random.PRNGKey(0)
     )
-    stepped, _ = actor.step_prior(
-        scene.world, state, scene.batch, scene.rollout, scene.planner
-    )
-    first = actor.policy_kl(
-        scene.world, stepped, scene.rollout.latents[:-1], scene.planner
-    )[0]
+    stepped, _ = actor.step_prior(scene.world, state, scene.batch, scene.rollout, scene.planner)
+    first = actor.policy_kl(scene.world, stepped, scene.rollout.latents[:-1], scene.planner)[0]
     np.testing.assert_allclose(after.scales.kl, oracle.percentile_range(first), rtol=1e-4)
     assert metrics["scale_kl"] == after.scales.kl
 
 
 def test_padding_does_not_count(scene):
     """What stands behind the end of an episode changes no loss."""
+
     def total(batch):
         _, metrics = learner.learn(
             scene.world, scene.state, batch, scene.parts, jax.random.PRNGKey(0)

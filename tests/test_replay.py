@@ -71,7 +71,9 @@ def _check(batch, lengths):
 
 
 def _sample(buffer, seed, size=256):
-    return jax.jit(lambda b, k: replay.sample(b, k, size, HORIZON))(buffer, jax.random.PRNGKey(seed))
+    return jax.jit(lambda b, k: replay.sample(b, k, size, HORIZON))(
+        buffer, jax.random.PRNGKey(seed)
+    )
 
 
 @pytest.mark.parametrize("capacity", [23, 40, 200])

@@ -46,9 +46,9 @@ def _create(task: str, render: bool) -> gymnasium.Env[Any, Any]:
                 spec,
                 max_episode_steps=spec.max_episode_steps or EPISODE_STEPS,
                 disable_env_checker=True,
-                render_mode="rgb_array" if render else None,
+                **({"render_mode": "rgb_array"} if render else {}),
             )
-    except (ImportError, gymnasium.error.Error) as error:
+    except (ImportError, TypeError, gymnasium.error.Error) as error:
         raise ConfigError(f"task {task!r} cannot be made here: {error}") from error
     _check_box(task, "observation", environment.observation_space)
     _check_actions(task, environment.action_space)
