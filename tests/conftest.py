@@ -1,4 +1,9 @@
-"""Settings of every test: rank promotion raises, small networks, one compilation cache."""
+"""Settings of every test: rank promotion raises, small networks, programs compiled once."""
+
+import os
+
+# Programs of the tests are many and run briefly: compile fast rather than for speed.
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_backend_optimization_level=0"
 
 import jax
 import pytest
@@ -8,18 +13,39 @@ from pompc import Config
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session", autouse=True)
+def compilation_cache(tmp_path_factory):
+    """Share compiled programs between tests, and with the processes that they start."""
+    folder = str(tmp_path_factory.mktemp("jax"))
+    os.environ["POMPC_CACHE"] = folder
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="session")
 def small():
     """Return a function that makes a configuration of very small networks."""
 
     def make(**settings):
         sizes = {
-            "task": "cartpole-swingup", "preset": "laptop", "encoder_dim": 16, "latent_dim": 16,
-            "hidden_dim": 16, "value_nets": 3, "bins": 21, "dropout": 0.0, "plan_samples": 24,
-            "policy_samples": 4, "elites": 6, "mppi_iterations": 3, "batch_size": 8,
-            "reanalyse_batch": 3, "seeding_decisions": 40, "steps": 400, "evaluate_every": 200,
+            "task": "cartpole-swingup",
+            "preset": "laptop",
+            "encoder_dim": 16,
+            "latent_dim": 16,
+            "hidden_dim": 16,
+            "value_nets": 3,
+            "bins": 21,
+            "plan_samples": 24,
+            "policy_samples": 4,
+            "elites": 6,
+            "mppi_iterations": 3,
+            "batch_size": 8,
+            "reanalyse_batch": 3,
+            "seeding_decisions": 40,
+            "steps": 400,
+            "evaluate_every": 200,
             "evaluation_episodes": 2,
-        }  # fmt: skip
+        }
         return Config(**(sizes | settings))
 
     return make

@@ -31,17 +31,17 @@ import numpy as np
 
 
 class Countdown(gymnasium.Env):
-    """Terminate after three steps; observe [[steps, noise], [jax imported, action]]."""
+    """Terminate after three steps; observe [[steps, noise], [a witness: jax imported, action]]."""
 
     observation_space = gymnasium.spaces.Box(-9.0, 9.0, (2, 2), np.float64)
     action_space = gymnasium.spaces.Box(np.float32([[2], [10]]), np.float32([[4], [30]]))
 
-    def __init__(self, length=3, fault="", render_mode=None):
-        self.length, self.fault = length, fault
+    def __init__(self, length=3, fault="", witness=False):
+        self.length, self.fault, self.witness = length, fault, witness
 
     def observe(self, first_action=0.0):
         noise = self.np_random.random()
-        return np.array([[self.steps, noise], ["jax" in sys.modules, first_action]])
+        return np.array([[self.steps, noise], [self.witness and "jax" in sys.modules, first_action]])
 
     def reset(self, seed=None, options=None):
         super().reset(seed=seed)
@@ -76,6 +76,7 @@ def register(name, entry=Countdown, **kwargs):
 
 
 register("Countdown")
+register("Witness", witness=True)
 register("Endless", length=10**9)
 register("Unbounded", Unbounded)
 register("Whole", Whole)
@@ -319,9 +320,9 @@ def test_workers_never_import_jax(own: str) -> None:
     import jax
 
     assert "jax" in sys.modules, jax
-    with make_vector(own + "Countdown-v0", [0], workers=1) as vector:
+    with make_vector(own + "Witness-v0", [0], workers=1) as vector:
         assert vector.reset()[0, 2] == 0.0
-    with make_vector(own + "Countdown-v0", [0]) as vector:
+    with make_vector(own + "Witness-v0", [0]) as vector:
         assert vector.reset()[0, 2] == 1.0
 
 
@@ -448,8 +449,8 @@ GYM_HELP = (
             "gym:no_such_module:Own-v0",
             (
                 "unknown task 'gym:no_such_module:Own-v0': module 'no_such_module' cannot be "
-                "imported (No module named 'no_such_module'), but 'gym:module:Id-v0' needs a module on "
-                "Python's path that registers the id"
+                "imported (No module named 'no_such_module'), but 'gym:module:Id-v0' needs a "
+                "module on Python's path that registers the id"
             ),
         ),
         (
@@ -488,11 +489,11 @@ def test_bad_tasks_end_with_one_sentence(task: str, sentence: str, own: str) -> 
 
 
 def test_bad_vectors_end_with_one_sentence() -> None:
-    with pytest.raises(ConfigError, match="^seeds is empty, but a vector needs at least one env"):
+    with pytest.raises(ConfigError, match=r"^seeds is empty, but a vector needs at least one env"):
         make_vector("dog-run", [])
     with pytest.raises(ConfigError, match=r"^workers is -1, but must be 0 \(this process\) or mor"):
         make_vector("dog-run", [0], workers=-1)
-    with pytest.raises(ConfigError, match="^unknown task 'dog-rnu'"):
+    with pytest.raises(ConfigError, match=r"^unknown task 'dog-rnu'"):
         make_vector("dog-rnu", [0], workers=1)
 
 

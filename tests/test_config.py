@@ -1,0 +1,104 @@
+"""Presets, what a configuration accepts, and the sentences on what it does not."""
+
+import dataclasses
+import math
+
+import pytest
+
+from pompc import Config, ConfigError, config, methods, runs
+
+
+def test_paper_preset_is_table_3():
+    """The values of Table 3, typed from the paper once more."""
+    paper = Config(task="dog-run", preset="paper")
+    table = {
+        "decisions": 1_000_000, "buffer_size": 1_000_000, "learning_rate": 3e-4,
+        "max_grad_norm": 20, "encoder_dim": 256, "encoder_layers": 2, "latent_dim": 512,
+        "dropout": 0.01, "value_nets": 5, "bins": 101, "symlog_min": -10, "symlog_max": 10,
+        "simnorm_dim": 8, "horizon": 3, "mppi_iterations": 8, "plan_samples": 512,
+        "policy_samples": 24, "elites": 64, "min_plan_std": 0.05, "max_plan_std": 2,
+        "temperature": 1.0, "batch_size": 256, "discount": 0.99, "time_discount": 0.5,
+        "consistency_coef": 20, "reward_coef": 0.1, "value_coef": 0.1, "entropy_coef": 1e-4,
+        "target_rate": 0.01, "kl_value_coef": 0.1, "reanalyse_batch": 20,
+        "reanalyse_interval": 10,
+    }  # fmt: skip
+    for name, value in table.items():
+        assert getattr(paper, name) == value, name
+    assert paper.steps == 2_000_000
+    assert (paper.seeding, paper.seeding_decisions) == ("policy", 2500)
+
+
+def test_auto_takes_the_preset_of_the_machine(monkeypatch):
+    monkeypatch.setattr("pompc.runtime.has_gpu", lambda: True)
+    assert Config(task="cartpole-swingup").preset == "paper"
+    monkeypatch.setattr("pompc.runtime.has_gpu", lambda: False)
+    assert Config(task="cartpole-swingup").preset == "laptop"
+
+
+@pytest.mark.parametrize("lam", [0, 0.1, 9.0, math.inf, "inf"])
+def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
+    written = Config(lam=lam, preset="laptop")
+    assert written.lam == float(lam)
+    assert Config.from_json(written.to_json()) == written
+    assert hash(written) == hash(Config.from_json(written.to_json()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lamda": 1}, ["unknown parameter 'lamda'", "did you mean 'lam'"]),
+        ({"task": "cartpole-swinup"}, ["unknown task 'cartpole-swinup'", "cartpole-swingup"]),
+        ({"method": "pomcp"}, ["unknown method 'pomcp'", "pompc"]),
+        ({"prior": "reverse"}, ["unknown prior 'reverse'", "reverse_kl", "forward_kl", "replay"]),
+        ({"preset": "labtop"}, ["unknown preset 'labtop'", "paper", "did you mean 'laptop'"]),
+        ({"lam": -1}, ["lam is -1.0", ">= 0, or inf"]),
+        ({"lam": math.nan}, ["lam is nan", ">= 0, or inf"]),
+        ({"lam": "much"}, ["lam must be of type float, not 'much'"]),
+        ({"lam": True}, ["lam must be of type float, not True"]),
+        ({"seed": 1.5}, ["seed must be of type int, not 1.5"]),
+        ({"steps": 1000}, ["steps is 1000", "at least 2002", "seeding alone takes 2000"]),
+        ({"steps": 4001}, ["steps is 4001", "multiple of the action repeat"]),
+        ({"latent_dim": 30}, ["latent_dim is 30", "multiple of simnorm_dim = 8"]),
+        ({"elites": 999}, ["elites is 999", "at most plan_samples = 128"]),
+        ({"discount": 1.5}, ["discount is 1.5", "between 0 and 1"]),
+        ({"learning_rate": 0}, ["learning_rate is 0.0", "greater than 0"]),
+        ({"symlog_min": 20}, ["symlog_min is 20.0", "less than symlog_max"]),
+        ({"seeding": "random"}, ["unknown seeding 'random'", "policy, uniform"]),
+        ({"action_repeat": 3}, ["action_repeat is 3", "2 for cartpole-swingup"]),
+    ],
+)
+def test_bad_input_ends_in_one_sentence(settings, words):
+    with pytest.raises(ConfigError) as caught:
+        Config(**({"task": "cartpole-swingup", "preset": "laptop"} | settings))
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+def test_every_sized_field_is_checked():
+    """No number of a configuration may be minus one (bounds of symlog and log std apart)."""
+    good = Config(preset="laptop")
+    free = {"symlog_min", "log_std_min", "log_std_max", "symlog_max"}
+    for field in dataclasses.fields(Config):
+        if str(field.type) in ("int", "float") and field.name not in free:
+            with pytest.raises(ConfigError, match=field.name):
+                Config(preset="laptop", task=good.task, **{field.name: -1})
+
+
+def test_notebook_parameters_are_found_among_globals(tmp_path):
+    names = {
+        "task": "cartpole-swingup", "lam": 9, "steps": None, "preset": "laptop", "_private": 3,
+        "run_dir": str(tmp_path), "In": [], "pompc": pytest,
+    }  # fmt: skip
+    found, folder = runs.notebook_config(names)
+    assert (found.lam, found.preset, folder) == (9.0, "laptop", tmp_path)
+    with pytest.raises(ConfigError, match="unknown parameter 'lamda'; did you mean 'lam'"):
+        runs.notebook_config(names | {"lamda": 1})
+
+
+def test_hypers_are_the_table_of_the_limits():
+    assert [float(v) for v in methods.hypers(0.0, "reverse_kl", 0.5)] == [0, 0, 1, 0.5, 0, 0]
+    assert [float(v) for v in methods.hypers(9.0, "forward_kl", 0.5)] == [9, 9, 1, 0.5, 1, 0]
+    assert [float(v) for v in methods.hypers(math.inf, "replay", 0.5)] == [1, 0, 0, 0, 0, 1]
+    assert set(config.PRESETS) == {"paper", "laptop"}
