@@ -41,7 +41,8 @@ class Countdown(gymnasium.Env):
 
     def observe(self, first_action=0.0):
         noise = self.np_random.random()
-        return np.array([[self.steps, noise], [self.witness and "jax" in sys.modules, first_action]])
+        seen = self.witness and "jax" in sys.modules
+        return np.array([[self.steps, noise], [seen, first_action]])
 
     def reset(self, seed=None, options=None):
         super().reset(seed=seed)
