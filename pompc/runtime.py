@@ -35,9 +35,10 @@ def describe(config: Config) -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
     device = jax.devices()[0]
     cores = len(os.sched_getaffinity(0))
+    processor = f"{cores} CPU core{'s' if cores > 1 else ''}"
     grows = os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"].lower() == "false"
     return {
-        "device": f"{cores} CPU cores" if device.platform == "cpu" else device.device_kind,
+        "device": processor if device.platform == "cpu" else device.device_kind,
         "gpu_memory": "grows with need" if grows else "preallocated by JAX",
         "matmul_precision": _PRECISIONS[config.matmul_precision],
         "python": platform.python_version(),
