@@ -54,7 +54,7 @@ PAPER: dict[str, Any] = {
 }
 # Smaller networks and plans: two CPU cores learn the smaller tasks in minutes.
 LAPTOP: dict[str, Any] = PAPER | {
-    "steps": 12_500,
+    "steps": 15_000,
     "evaluate_every": 5_000,
     "seeding_decisions": 1_000,
     "seeding": "uniform",
