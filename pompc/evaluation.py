@@ -136,7 +136,7 @@ def load_agent(run_dir: str | Path) -> Agent:
 
 def _restore(run_dir: Path) -> tuple[Config, WorldModel, AgentState]:
     config = read_config(run_dir)
-    runtime.configure(config)
+    runtime.configure(config.matmul_precision)
     steps = checkpoint.saved_steps(run_dir)
     if not steps:
         raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")

@@ -12,8 +12,6 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
-from pompc.config import Config
-
 _PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", "gymnasium")
 
@@ -23,15 +21,15 @@ def has_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
-def configure(config: Config) -> None:
+def configure(matmul_precision: str) -> None:
     """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
-    jax.config.update("jax_default_matmul_precision", _PRECISIONS[config.matmul_precision])
+    jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])
     cache = os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def describe(config: Config) -> dict[str, str]:
+def describe(matmul_precision: str) -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
     device = jax.devices()[0]
     cores = len(os.sched_getaffinity(0))
@@ -40,7 +38,7 @@ def describe(config: Config) -> dict[str, str]:
     return {
         "device": processor if device.platform == "cpu" else device.device_kind,
         "gpu_memory": "grows with need" if grows else "preallocated by JAX",
-        "matmul_precision": _PRECISIONS[config.matmul_precision],
+        "matmul_precision": _PRECISIONS[matmul_precision],
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }

@@ -56,7 +56,7 @@ def train(config: Config, run_dir: str | Path) -> None:
     if not runs.open_run(config, folder):
         print(f"{folder} holds this run, finished: nothing to do")
         return
-    runtime.configure(config)
+    runtime.configure(config.matmul_precision)
     agents = (config,)
     with make_vector(config.task, [training_seed(agent) for agent in agents]) as vector:
         world = WorldModel(config, vector.observation_dim, vector.action_dim)
@@ -79,7 +79,7 @@ class _Training:
         needed = parts(self.config.lam, self.config.prior)
         seconds = cost.estimated_seconds(world, needed, len(agents))
         self.facts = {"finished": False, "parameters": _size(self.learners.states)}
-        self.facts |= runtime.describe(self.config)
+        self.facts |= runtime.describe(self.config.matmul_precision)
         print(first_line(self.config, self.facts, seconds), flush=True)
         self.progress = Progress(self.config)
         self.log = _Log(self.programs, self.folder, len(agents))
