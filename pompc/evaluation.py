@@ -22,6 +22,12 @@ from pompc.world_model import WorldModel
 _TRAINING, _EVALUATION, _VIDEO = range(3)  # streams of a run's seed
 
 
+@jax.jit
+def _fold_in(keys: Array, decision: int) -> Array:
+    """Return the keys `[P, N]` of one decision of evaluation."""
+    return jax.vmap(jax.vmap(lambda key: jax.random.fold_in(key, decision)))(keys)
+
+
 def training_seed(config: Config) -> int:
     """Return the seed of the environment that an agent trains in."""
     return _seeds(config, _TRAINING, 1)[0]
@@ -49,14 +55,13 @@ class Returns:
             initial_arguments(self._agents)[0]
         )
         means = jnp.zeros((*shape, config.horizon, action_dim))
-        fold = jax.jit(lambda keys, t: jax.vmap(jax.vmap(lambda k: jax.random.fold_in(k, t)))(keys))
         decision = 0
 
         def act(observations: Array) -> Array:
             nonlocal means, decision
             decision += 1
             actions, means = self._programs.evaluation_actions(
-                states, fold(keys, decision), observations, means
+                states, _fold_in(keys, decision), observations, means
             )
             return actions
 
