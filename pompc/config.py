@@ -58,6 +58,8 @@ LAPTOP: dict[str, Any] = PAPER | {
     "evaluate_every": 5_000,
     "seeding_decisions": 1_000,
     "seeding": "uniform",
+    "learning_rate": 1e-3,
+    "encoder_learning_rate": 1e-3,
     "encoder_dim": 64,
     "latent_dim": 64,
     "hidden_dim": 64,

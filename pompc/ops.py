@@ -28,6 +28,7 @@ class Gaussian(NamedTuple):
     std: Array  # [..., A]
 
 
+@jax.custom_jvp
 def mish(x: Array) -> Array:
     r"""Apply Mish, $x \tanh(\log(1 + e^x))$, elementwise.
 
@@ -39,10 +40,30 @@ def mish(x: Array) -> Array:
     return x * (m / (m + 2.0))
 
 
+@mish.defjvp
+def _mish_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    # In closed form, so that the backward pass reads one array instead of one a term.
+    (x,), (tangent,) = primals, tangents
+    n = jnp.exp(jnp.minimum(x, 20.0))
+    m = n * (n + 2.0)
+    inverse = 1.0 / (m + 2.0)
+    slope = m * inverse + 4.0 * x * (n * (n + 1.0) * inverse) * inverse
+    return mish(x), slope * tangent
+
+
+def bounded_exp(x: Array) -> Array:
+    """Return e^x with x clipped to [-80, 80], so that a softmax needs no maximum.
+
+    Logits stay within a fraction of that (book/differences.md); a search for the maximum would
+    take as long as the exponential.
+    """
+    return jnp.exp(jnp.clip(x, -80.0, 80.0))
+
+
 def simnorm(x: Array, dim: int) -> Array:
     """Project `[..., Z]` onto products of simplices: softmax in groups of `dim` (TD-MPC2)."""
-    groups = x.reshape(*x.shape[:-1], -1, dim)
-    return jax.nn.softmax(groups, axis=-1).reshape(x.shape)
+    groups = bounded_exp(x).reshape(*x.shape[:-1], -1, dim)
+    return (groups / jnp.sum(groups, axis=-1, keepdims=True)).reshape(x.shape)
 
 
 def symlog(x: Array) -> Array:
@@ -65,12 +86,14 @@ def two_hot(x: Array, bins: Bins) -> Array:
 
 def two_hot_decode(logits: Array, bins: Bins) -> Array:
     """Decode logits `[..., number]` to scalars `[...]`: symexp of the expected bin centre."""
-    return symexp(jax.nn.softmax(logits, axis=-1) @ bins.centers())
+    weights = bounded_exp(logits)
+    return symexp((weights @ bins.centers()) / jnp.sum(weights, axis=-1))
 
 
 def two_hot_cross_entropy(logits: Array, target: Array, bins: Bins) -> Array:
     """Return the cross-entropy, in nats, of logits `[..., number]` with two-hot targets `[...]`."""
-    return -jnp.sum(two_hot(target, bins) * jax.nn.log_softmax(logits, axis=-1), axis=-1)
+    normalizer = jnp.log(jnp.sum(bounded_exp(logits), axis=-1))
+    return normalizer - jnp.sum(two_hot(target, bins) * logits, axis=-1)
 
 
 def outside_bins(target: Array, bins: Bins) -> Array:

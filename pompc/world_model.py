@@ -110,13 +110,15 @@ class WorldModel:
         self, q: Params, latent: Array, action: Array, dropout_key: Array | None = None
     ) -> Array:
         """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
-        if dropout_key is None:
-            return jax.vmap(lambda head: apply(self._q, head, latent, action))(q)
-
-        def dropped(head: Params, key: Array) -> Array:
-            return apply(self._q, head, latent, action, dropout_key=key)
-
-        return jax.vmap(dropped)(q, jax.random.split(dropout_key, self.config.value_nets))
+        count = jax.tree.leaves(q)[0].shape[0]
+        keys = [None] * count if dropout_key is None else jax.random.split(dropout_key, count)
+        # Head by head, not vmapped: the activations of one head fit into a CPU's caches.
+        heads = [jax.tree.map(lambda leaf, head=head: leaf[head], q) for head in range(count)]
+        logits = [
+            apply(self._q, head, latent, action, dropout_key=key)
+            for head, key in zip(heads, keys, strict=True)
+        ]
+        return jnp.stack(logits)
 
     def q_values(self, q: Params, latent: Array, action: Array) -> Array:
         """Return the values `[E, ...]` of all heads in `q`."""
