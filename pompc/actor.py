@@ -11,11 +11,12 @@ from jax import Array
 
 from pompc import losses
 from pompc.agent import AgentState, Scales, policy_optimizer
-from pompc.methods import Hypers
+from pompc.losses import PolicyTerms
+from pompc.methods import Parts
 from pompc.networks import Params
-from pompc.ops import Gaussian, entropy, kl_divergence, update_scale
+from pompc.ops import Gaussian, entropy, log_likelihood, update_scale
 from pompc.replay import Batch
-from pompc.rollout import Metrics, Rollout, masked_mean, optimizer_step
+from pompc.rollout import Metrics, Rollout, masked_mean, optimizer_step, reduce_over_time
 from pompc.world_model import ModelParams, WorldModel
 
 
@@ -40,7 +41,7 @@ def reference_policy(
 def policy_kl(world: WorldModel, state: AgentState, latents: Array, planner: Gaussian) -> Array:
     """Return the raw KL[π_s ‖ π_p] `[H, B]`, in nats."""
     reference = reference_policy(world, state, latents, planner)
-    return kl_divergence(world.policy(state.policy, latents), reference)
+    return world.divergence(world.policy(state.policy, latents), reference)
 
 
 def scaled(values: Array, scale: Array) -> Array:
@@ -62,8 +63,7 @@ def step_prior(
 
     def loss(prior: Params) -> tuple[Array, Array]:
         raw = divergence(prior)
-        reduced = losses.discounted_mean(scaled(raw, scale), batch.mask, config.time_discount)
-        return reduced, raw
+        return reduce_over_time(world, scaled(raw, scale), batch.mask), raw
 
     (value, raw), gradient = jax.value_and_grad(loss, has_aux=True)(state.prior)
     prior, optimizer = optimizer_step(
@@ -74,7 +74,11 @@ def step_prior(
         optimizers=state.optimizers._replace(prior=optimizer),
         scales=state.scales._replace(prior=scale),
     )
-    return state, {"prior_loss": value, "prior_kl": masked_mean(raw, batch), "scale_prior": scale}
+    return state, {
+        "prior_loss": value,
+        "prior_kl": masked_mean(raw, batch.mask),
+        "scale_prior": scale,
+    }
 
 
 def step_kl_scale(
@@ -83,8 +87,8 @@ def step_kl_scale(
     """Update S_KL, once an update: the same one serves Eq. (17) and (18)."""
     kl = policy_kl(world, state, rollout.latents[:-1], planner)
     scale = update_scale(state.scales.kl, kl[0], world.config.scale_rate)
-    mean = masked_mean(kl, batch)
-    spread = jnp.sqrt(masked_mean(jnp.square(kl - mean), batch))
+    mean = masked_mean(kl, batch.mask)
+    spread = jnp.sqrt(masked_mean(jnp.square(kl - mean), batch.mask))
     state = state._replace(scales=state.scales._replace(kl=scale))
     return state, {"kl_mean": mean, "kl_std": spread, "scale_kl": scale}
 
@@ -98,22 +102,38 @@ def weighted_target_kl(
 
 
 def sample_policy(
-    world: WorldModel, policy: Params, heads: Params, latents: Array, noise: Array
+    world: WorldModel, policy: Params, heads: Params | None, latents: Array, noise: Array
 ) -> PolicySample:
-    """Return the policy and the mean value over `heads` of one action drawn from it."""
+    """Return the policy and the mean value over `heads` of one action drawn from it.
+
+    Without heads (λ = inf reads no value) the value is 0.
+    """
     gaussian = world.policy(policy, latents)
+    if heads is None:
+        return PolicySample(gaussian, jnp.zeros(latents.shape[:-1]))
     action = world.sample_action(gaussian, noise)
     return PolicySample(gaussian, jnp.mean(world.q_values(heads, latents, action), axis=0))
 
 
 def policy_terms(
-    world: WorldModel, sample: PolicySample, reference: Gaussian, scales: Scales, hypers: Hypers
-) -> Array:
-    """Return Eq. (18) before its sum over time, `[H, B]`."""
+    world: WorldModel,
+    sample: PolicySample,
+    reference: Gaussian | None,
+    scales: Scales,
+    batch: Batch,
+    parts: Parts,
+) -> PolicyTerms:
+    """Return what the policy's loss weighs, `[H, B]`, with 0 for what the agent does not read."""
+    bonus = entropy(sample.gaussian)
+    kl = cross = cloning = jnp.zeros_like(bonus)
+    if reference is not None:
+        raw = world.divergence(sample.gaussian, reference)
+        kl, cross = scaled(raw, scales.kl), scaled(raw + bonus, scales.kl)
+    if parts.cloning and batch.returns is not None and batch.best is not None:
+        weights = losses.cloning_weights(batch.returns, batch.best)
+        cloning = weights * log_likelihood(sample.gaussian, batch.action)
     factor = world.action_dim if world.config.entropy_times_actions else 1
-    kl = scaled(kl_divergence(sample.gaussian, reference), scales.kl)
-    bonus = factor * entropy(sample.gaussian)
-    return losses.policy_loss(kl, scaled(sample.value, scales.value), bonus, hypers)
+    return PolicyTerms(kl, scaled(sample.value, scales.value), factor * bonus, cross, cloning)
 
 
 def step_policy(
@@ -123,26 +143,31 @@ def step_policy(
     rollout: Rollout,
     planner: Gaussian,
     critic: ModelParams,
+    parts: Parts,
     key: Array,
 ) -> tuple[AgentState, Metrics]:
     """Step the sampling policy on Eq. (18), planner `[H, B, A]`; update S_Q.
 
     An agent without Q^λ (λ = 0, where the two are equal) takes Q^π_s.
     """
-    config, latents = world.config, rollout.latents[:-1]
+    config = world.config
+    latents, mask = policy_latents(world, rollout, batch)
     noise_key, heads_key = jax.random.split(key)
-    noise = jax.random.normal(noise_key, batch.action.shape)
-    ensemble = critic.q if critic.kl_q is None else critic.kl_q
-    heads = world.draw_heads(heads_key, ensemble, config.policy_heads)
-    reference = reference_policy(world, state, latents, planner)
+    noise = jax.random.normal(noise_key, (*latents.shape[:-1], world.action_dim))
+    heads = None
+    if parts.value:
+        ensemble = critic.q if critic.kl_q is None else critic.kl_q
+        heads = world.draw_heads(heads_key, ensemble, config.policy_heads)
+    reference = reference_policy(world, state, latents, planner) if parts.kl else None
     before = sample_policy(world, state.policy, heads, latents, noise)
-    scale = update_scale(state.scales.value, before.value[0], config.scale_rate)
-    state = state._replace(scales=state.scales._replace(value=scale))
+    if parts.value:
+        scale = update_scale(state.scales.value, before.value[0], config.scale_rate)
+        state = state._replace(scales=state.scales._replace(value=scale))
 
     def loss(policy: Params) -> Array:
         sample = sample_policy(world, policy, heads, latents, noise)
-        terms = policy_terms(world, sample, reference, state.scales, state.hypers)
-        return losses.discounted_mean(terms, batch.mask, config.time_discount)
+        terms = policy_terms(world, sample, reference, state.scales, batch, parts)
+        return reduce_over_time(world, losses.policy_loss(terms, state.hypers), mask)
 
     value, gradient = jax.value_and_grad(loss)(state.policy)
     policy, optimizer = optimizer_step(
@@ -150,15 +175,24 @@ def step_policy(
     )
     state = state._replace(policy=policy, optimizers=state.optimizers._replace(policy=optimizer))
     metrics = {"policy_loss": value, "policy_grad_norm": optax.tree.norm(gradient)}
-    return state, metrics | {"scale_value": scale} | _sample_metrics(before, noise, batch)
+    if parts.value:
+        metrics["scale_value"] = state.scales.value
+    return state, metrics | _sample_metrics(before, noise, mask)
 
 
-def _sample_metrics(sample: PolicySample, noise: Array, batch: Batch) -> Metrics:
+def policy_latents(world: WorldModel, rollout: Rollout, batch: Batch) -> tuple[Array, Array]:
+    """Return the latents `[H, B, Z]` that the policy trains on and their mask; H + 1 by option."""
+    if not world.config.terminal_policy_latent:
+        return rollout.latents[:-1], batch.mask
+    return rollout.latents, jnp.concatenate([batch.mask, batch.mask[-1:]])
+
+
+def _sample_metrics(sample: PolicySample, noise: Array, mask: Array) -> Metrics:
     mean, std = sample.gaussian
     clipped = jnp.abs(mean + std * noise) > 1.0
     return {
-        "policy_value": masked_mean(sample.value, batch),
-        "policy_entropy": masked_mean(entropy(sample.gaussian), batch),
-        "policy_std": masked_mean(jnp.mean(std, axis=-1), batch),
-        "clipped_fraction": masked_mean(jnp.mean(clipped, axis=-1), batch),
+        "policy_value": masked_mean(sample.value, mask),
+        "policy_entropy": masked_mean(entropy(sample.gaussian), mask),
+        "policy_std": masked_mean(jnp.mean(std, axis=-1), mask),
+        "clipped_fraction": masked_mean(jnp.mean(clipped, axis=-1), mask),
     }

@@ -14,7 +14,7 @@ from pompc.config import Config
 from pompc.methods import Hypers, Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian
-from pompc.planner import Plan, choose_action, draw_noise, plan
+from pompc.planner import Plan, choose_action, draw_noise, plan, stored_policy
 from pompc.replay import Replay
 from pompc.world_model import ModelParams, WorldModel
 
@@ -87,7 +87,9 @@ def _init_optimizers(config: Config, model: Any, policy: Any, prior: Any) -> Opt
 
 
 def adam(config: Config) -> optax.GradientTransformation:
-    """Return Adam at the learning rate of Table 3."""
+    """Return Adam at the learning rate of Table 3, or AdamW where weights decay."""
+    if config.weight_decay:
+        return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
     return optax.adam(config.learning_rate)
 
 
@@ -106,12 +108,17 @@ def policy_optimizer(config: Config) -> optax.GradientTransformation:
 
 
 def make_plan(
-    world: WorldModel, state: AgentState, key: Array, latent: Array, previous_mean: Array
+    world: WorldModel,
+    state: AgentState,
+    key: Array,
+    latent: Array,
+    previous_mean: Array,
+    log_std_min: float | None = None,
 ) -> Plan:
     """Plan from a latent `[Z]` with this agent's model, policy and Q^π_s."""
     heads_key, noise_key = jax.random.split(key)
     heads = world.draw_heads(heads_key, state.model.q, world.config.planner_heads)
-    model = world.planning_model(state.model, state.policy, heads)
+    model = world.planning_model(state.model, state.policy, heads, log_std_min)
     noise = draw_noise(noise_key, world.action_dim, world.config)
     return plan(model, latent, previous_mean, noise, world.config)
 
@@ -138,7 +145,8 @@ def act(
     latent = world.encode(state.model.encoder, observation)
     made = make_plan(world, state, plan_key, latent, state.plan_mean)
     action = choose_action(made, action_key, world.config.training_action, explore=True)
-    buffer = _append_step(buffer, observation, action, made.first())
+    planner = stored_policy(made, action_key, world.config.clone_mean)
+    buffer = _append_step(buffer, observation, action, planner)
     return state._replace(key=key, plan_mean=made.mean), buffer, action
 
 
@@ -184,9 +192,11 @@ def close_episode(
         last_plan = _uninformed(world)
     else:
         latent = world.encode(state.model.encoder, observation)
-        last_plan = make_plan(world, state, plan_key, latent, state.plan_mean).first()
+        made = make_plan(world, state, plan_key, latent, state.plan_mean)
+        last_plan = stored_policy(made, plan_key, world.config.clone_mean)
     no_action = jnp.zeros(world.action_dim)
     buffer = replay.append(buffer, observation, no_action, last_plan, jnp.bool_(True), done)
+    buffer = replay.close_episode(buffer, done)
     return state._replace(
         key=jnp.where(done, key, state.key),
         plan_mean=jnp.where(done, 0.0, state.plan_mean),
@@ -206,7 +216,8 @@ def evaluation_action(
 
 def policy_action(world: WorldModel, state: AgentState, observation: Array) -> Array:
     """Return the mean action `[A]` of the sampling policy alone."""
-    return world.policy(state.policy, world.encode(state.model.encoder, observation)).mean
+    latent = world.encode(state.model.encoder, observation)
+    return world.mean_action(world.policy(state.policy, latent))
 
 
 def _append_step(buffer: Replay, observation: Array, action: Array, made: Gaussian) -> Replay:
@@ -215,4 +226,4 @@ def _append_step(buffer: Replay, observation: Array, action: Array, made: Gaussi
 
 def _uninformed(world: WorldModel) -> Gaussian:
     zeros = jnp.zeros(world.action_dim)
-    return Gaussian(zeros, zeros + world.config.max_plan_std)
+    return Gaussian(zeros, zeros + world.config.seeding_plan_std)

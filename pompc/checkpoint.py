@@ -12,8 +12,8 @@ from pompc.agent import AgentState
 KEPT = 2
 
 
-def save(run_dir: Path, env_step: int, states: AgentState) -> None:
-    """Write agents (leading axis P) as checkpoint `env_step`, then drop all but the newest two."""
+def save(run_dir: Path, env_step: int, states: tuple[AgentState, ...]) -> None:
+    """Write agents (axis G in each group) as checkpoint `env_step`; keep the newest two."""
     folder = (run_dir / "checkpoints").absolute()
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(folder / str(env_step), states, force=True)
@@ -27,7 +27,7 @@ def saved_steps(run_dir: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def restore(run_dir: Path, env_step: int, like: AgentState) -> AgentState:
+def restore(run_dir: Path, env_step: int, like: tuple[AgentState, ...]) -> tuple[AgentState, ...]:
     """Read checkpoint `env_step` into the shapes and types of `like`."""
     folder = (run_dir / "checkpoints").absolute()
     with ocp.StandardCheckpointer() as checkpointer:

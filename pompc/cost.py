@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pompc.methods import Parts
+from pompc.population import Group
 from pompc.world_model import WorldModel
 
 # A rough guess: elementwise work beside the products, which a decision's time also goes to.
@@ -58,15 +60,19 @@ def count(world: WorldModel, parts: Parts) -> Cost:
     return Cost(plan, update, plans * plan)
 
 
-def estimated_seconds(world: WorldModel, parts: Parts, agents: int) -> float:
+def estimated_seconds(groups: Sequence[Group]) -> float:
     """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
+    return sum(len(group.agents) * _seconds(group.world, group.parts) for group in groups)
+
+
+def _seconds(world: WorldModel, parts: Parts) -> float:
     config, cost = world.config, count(world, parts)
     learning = config.decisions - config.seeding_decisions
     evaluations = 1 + config.steps // config.evaluate_every
     plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat
     operations = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
     operations += config.seeding_decisions * cost.update
-    return agents * operations / (_SHARE_OF_PRODUCTS * matmul_rate(config.hidden_dim))
+    return operations / (_SHARE_OF_PRODUCTS * matmul_rate(config.hidden_dim))
 
 
 def matmul_rate(width: int) -> float:

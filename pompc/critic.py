@@ -21,6 +21,7 @@ from pompc.rollout import (
     follow,
     masked_mean,
     optimizer_step,
+    reduce_over_time,
     unroll,
 )
 from pompc.world_model import ModelParams, WorldModel
@@ -44,20 +45,44 @@ def td_targets(
 ) -> TDTargets:
     """Return the targets of Eq. (15) and, given the weighted KL `[H, B]` at z', of Eq. (17).
 
-    Both take the lower of two target heads at one action ã ~ π_s(z'), drawn with `noise [H, B, A]`.
+    Both take the lower (by option: the mean) of two target heads at one action ã ~ π_s(z'), drawn
+    with `noise [H, B, A]`.
     """
     action = world.sample_action(world.policy(policy, rollout.encoded), noise)
     discount = world.config.discount
 
-    def lowest(pair: Params) -> Array:
-        return jnp.min(world.q_values(pair, rollout.encoded, action), axis=0)
+    def value_of(pair: Params) -> Array:
+        return _reduce_heads(world, world.q_values(pair, rollout.encoded, action))
 
-    q = losses.td_target(batch.reward, rollout.alive, lowest(heads.q), discount)
+    q = losses.td_target(batch.reward, rollout.alive, value_of(heads.q), discount)
     if target_kl is None:
         return TDTargets(q, None)
-    value = lowest(heads.kl_q)
+    value = value_of(heads.kl_q)
     kl_q = losses.kl_td_target(batch.reward, rollout.alive, value, target_kl, discount)
     return TDTargets(q, kl_q)
+
+
+def state_value_targets(
+    world: WorldModel,
+    state: AgentState,
+    heads: Params,
+    rollout: Rollout,
+    noise: Array,
+) -> TDTargets:
+    """Return BMPC's targets of state values: one step of the model with the policy's action."""
+    latents = jnp.concatenate([rollout.latents[:1], rollout.encoded[:-1]])
+    action = world.sample_action(world.policy(state.policy, latents), noise)
+    reward = world.reward(state.model.reward, latents, action)
+    following = world.next_latent(state.model.dynamics, latents, action)
+    value = _reduce_heads(world, world.q_values(heads, following, action))
+    target = losses.model_step_target(reward, value, world.config.discount)
+    return TDTargets(jax.lax.stop_gradient(target), None)
+
+
+def _reduce_heads(world: WorldModel, values: Array) -> Array:
+    """Reduce the drawn target heads `[E, ...]` to one value, as `target_heads` says."""
+    reduce = jnp.min if world.config.target_heads == "min_pair" else jnp.mean
+    return reduce(values, axis=0)
 
 
 def model_losses(
@@ -86,11 +111,7 @@ def model_losses(
         trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
         logits = world.q_logits(model.kl_q, trained, batch.action, keys[1])
         terms["kl_value"] = losses.value_loss(logits, targets.kl_q, bins)
-    time_discount = world.config.time_discount
-    return {
-        name: losses.discounted_mean(term, batch.mask, time_discount)
-        for name, term in terms.items()
-    }
+    return {name: reduce_over_time(world, term, batch.mask) for name, term in terms.items()}
 
 
 def step_model(
@@ -105,10 +126,15 @@ def step_model(
     config = world.config
     noise_key, q_key, kl_q_key, *dropout_keys = jax.random.split(key, 5)
     noise = jax.random.normal(noise_key, batch.action.shape)
+    how = "all" if config.target_heads == "mean_all" else "pair"
     pairs = TargetParams(
-        world.draw_heads(q_key, state.targets.q), world.draw_heads(kl_q_key, state.targets.kl_q)
+        world.draw_heads(q_key, state.targets.q, how),
+        world.draw_heads(kl_q_key, state.targets.kl_q, how),
     )
-    targets = td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
+    if config.critic == "v":
+        targets = state_value_targets(world, state, pairs.q, rollout, noise)
+    else:
+        targets = td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
 
     def loss(model: ModelParams) -> tuple[Array, Metrics]:
         terms = model_losses(world, model, batch, rollout, targets, jnp.stack(dropout_keys))
@@ -148,6 +174,8 @@ def _target_metrics(world: WorldModel, batch: Batch, targets: TDTargets) -> Metr
     metrics = {}
     for name, target in named.items():
         if target is not None:
-            metrics[f"{name}_mean"] = masked_mean(target, batch)
-            metrics[f"{name}_outside_bins"] = masked_mean(outside_bins(target, world.bins), batch)
+            metrics[f"{name}_mean"] = masked_mean(target, batch.mask)
+            metrics[f"{name}_outside_bins"] = masked_mean(
+                outside_bins(target, world.bins), batch.mask
+            )
     return metrics

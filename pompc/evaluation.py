@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,15 +14,15 @@ import pandas as pd
 from gymnasium.spaces import flatdim
 from jax import Array
 
-from pompc import checkpoint, envs, runtime, video
+from pompc import checkpoint, envs, runs, runtime, video
 from pompc.agent import AgentState
 from pompc.config import Config
 from pompc.envs.vector import Vector, make_vector
-from pompc.population import Programs, initial_arguments, make_programs
+from pompc.errors import ConfigError
+from pompc.population import Group, Programs, initial_arguments, make_groups, make_programs
 from pompc.runs import read_config
-from pompc.world_model import WorldModel
 
-_TRAINING, _EVALUATION, _VIDEO = range(3)  # streams of a run's seed
+_TRAINING, _EVALUATION = range(2)  # streams of a run's seed
 
 
 @jax.jit
@@ -38,26 +41,33 @@ def _seeds(config: Config, stream: int, count: int) -> list[int]:
     return [int(seed) for seed in sequence.generate_state(count)]
 
 
+class Evaluation(NamedTuple):
+    """What evaluation episodes leave, `N` an agent."""
+
+    returns: np.ndarray  # [P, N]
+    seeds: np.ndarray  # [P, N]: of the episodes' environments
+    actions: np.ndarray  # [P, T, A]: of each agent's first episode, zeros after its end
+
+
 class Returns:
     """Evaluates a population in environments of its own, `N` episodes an agent."""
 
-    def __init__(self, programs: Programs, agents: tuple[Config, ...], episodes: int) -> None:
+    def __init__(self, programs: Programs, episodes: int) -> None:
         """Keep what every evaluation needs; environments are made anew for each."""
-        self._programs, self._agents, self._episodes = programs, agents, episodes
-        self._seeds = [_seeds(config, _EVALUATION, episodes) for config in agents]
+        self._programs, self._episodes = programs, episodes
+        self._agents = [config for group in programs.groups for config in group.agents]
+        self._seeds = np.array([_seeds(config, _EVALUATION, episodes) for config in self._agents])
 
-    def planner(self, states: AgentState) -> np.ndarray:
-        """Return the returns `[P, N]` of the planner without exploration noise."""
-        config = self._agents[0]
-        action_dim = states.plan_mean.shape[-1]
-        shape = len(self._agents), self._episodes
+    def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
+        """Evaluate the planner without exploration noise."""
+        world = self._programs.groups[0].world
         keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(
-            initial_arguments(self._agents)[0]
+            initial_arguments(self._programs.groups)[0]
         )
-        means = jnp.zeros((*shape, config.horizon, action_dim))
+        means = jnp.zeros((*self._seeds.shape, world.config.horizon, world.action_dim))
         decision = 0
 
-        def act(observations: Array) -> Array:
+        def act(observations: np.ndarray) -> Array:
             nonlocal means, decision
             decision += 1
             actions, means = self._programs.evaluation_actions(
@@ -65,39 +75,44 @@ class Returns:
             )
             return actions
 
-        return self._episodes_of(act)
+        return self._run(act)
 
-    def policy(self, states: AgentState) -> np.ndarray:
-        """Return the returns `[P, N]` of π_s alone, its mean action, without the planner."""
-        return self._episodes_of(lambda seen: self._programs.policy_actions(states, seen))
+    def policy(self, states: tuple[AgentState, ...]) -> Evaluation:
+        """Evaluate π_s alone, its mean action, without the planner."""
+        return self._run(lambda seen: self._programs.policy_actions(states, seen))
 
-    def _episodes_of(self, act) -> np.ndarray:
-        task, shape = self._agents[0].task, (len(self._agents), self._episodes)
-        with make_vector(task, [seed for row in self._seeds for seed in row]) as vector:
-            return _first_episodes(vector, act, shape)
+    def _run(self, act: Callable[[np.ndarray], Array]) -> Evaluation:
+        seeds = [int(seed) for seed in self._seeds.flat]
+        workers = len(os.sched_getaffinity(0)) if len(self._agents) > 1 else 0
+        with make_vector(self._agents[0].task, seeds, workers) as vector:
+            return _first_episodes(vector, act, self._seeds)
 
 
-def _first_episodes(vector: Vector, act, shape: tuple[int, int]) -> np.ndarray:
-    """Run every environment to the end of its first episode; return the returns `[P, N]`."""
+def _first_episodes(
+    vector: Vector, act: Callable[[np.ndarray], Array], seeds: np.ndarray
+) -> Evaluation:
+    """Run every environment to the end of its first episode."""
     observation = vector.reset()
     totals, running = np.zeros(vector.count), np.ones(vector.count, bool)
+    taken: list[np.ndarray] = []
     while running.any():
-        actions = np.asarray(act(observation.reshape(*shape, -1)))
+        actions = np.asarray(act(observation.reshape(*seeds.shape, -1)))
+        taken.append(actions[:, 0] * running.reshape(seeds.shape)[:, :1])
         result = vector.step(actions.reshape(vector.count, -1))
         totals += np.where(running, result.reward, 0.0)
         running &= ~(result.terminated | result.truncated)
         observation = result.observation
-    return totals.reshape(shape)
+    return Evaluation(totals.reshape(seeds.shape), seeds, np.stack(taken, axis=1))
 
 
 class Agent:
     """A trained agent that acts on single observations, planning anew at each."""
 
-    def __init__(self, config: Config, world: WorldModel, states: AgentState) -> None:
+    def __init__(self, group: Group, states: AgentState) -> None:
         """Use `load_agent` instead."""
-        self.config, self._states = config, states
-        self._programs = make_programs(world, (config,))
-        self._world = world
+        self.config, self._states = group.agents[0], (states,)
+        self._programs = make_programs((group,))
+        self._world = group.world
         self.reset()
 
     def reset(self, seed: int = 0) -> None:
@@ -128,64 +143,84 @@ class Agent:
         return np.asarray(action[0, 0])
 
 
-def load_agent(run_dir: str | Path) -> Agent:
-    """Load the newest checkpoint of a run.
+def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
+    """Load the newest checkpoint of a run, of a population agent number `agent`.
+
+    The agents of a population are numbered as their rows in metrics.csv and in each evaluation
+    of returns.csv.
 
     Raises:
-        ConfigError: if the folder holds no run.
+        ConfigError: if the folder holds no run, or the run no such agent.
         FileNotFoundError: if the run has no checkpoint yet.
     """
-    config, world, states = _restore(Path(run_dir))
-    return Agent(config, world, states)
+    groups, states = _restore(Path(run_dir))
+    _check_agent(agent, groups[-1].rows.stop)
+    number = next(index for index, group in enumerate(groups) if agent < group.rows.stop)
+    group, row = groups[number], agent - groups[number].rows.start
+    alone = group._replace(agents=(group.agents[row],), rows=slice(0, 1))
+    return Agent(alone, jax.tree.map(lambda leaf: leaf[row : row + 1], states[number]))
 
 
-def _restore(run_dir: Path) -> tuple[Config, WorldModel, AgentState]:
+def _check_agent(agent: int, count: int) -> None:
+    if not 0 <= agent < count:
+        raise ConfigError(f"agent is {agent}, but the run holds agents 0 to {count - 1}")
+
+
+def _restore(run_dir: Path) -> tuple[tuple[Group, ...], tuple[AgentState, ...]]:
     config = read_config(run_dir)
     runtime.configure(config.matmul_precision)
     steps = checkpoint.saved_steps(run_dir)
     if not steps:
         raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
-    world = make_world(config)
-    like = jax.eval_shape(make_programs(world, (config,)).init, *initial_arguments((config,)))
-    return config, world, checkpoint.restore(run_dir, steps[-1], like)
+    groups = read_groups(config)
+    like, _ = jax.eval_shape(make_programs(groups).init, *initial_arguments(groups))
+    return groups, checkpoint.restore(run_dir, steps[-1], like)
 
 
-def make_world(config: Config) -> WorldModel:
-    """Return the networks for a configuration, sized by its environment."""
+def read_groups(config: Config) -> tuple[Group, ...]:
+    """Return the groups of a configuration, sized by its environment."""
     env = envs.make_env(config.task)
     env.close()
-    return WorldModel(config, flatdim(env.observation_space), flatdim(env.action_space))
+    sizes = flatdim(env.observation_space), flatdim(env.action_space)
+    return make_groups(config.agents, *sizes)
 
 
 def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
     """Evaluate the newest checkpoint of a run anew.
 
     Returns:
-        One row an episode: `episode, return, return_policy`.
+        One row an agent and episode: `agent, method, lam, prior, seed, episode, return,
+        return_policy`.
     """
-    config, world, states = _restore(Path(run_dir))
-    returns = Returns(make_programs(world, (config,)), (config,), episodes)
-    return pd.DataFrame({
-        "episode": range(episodes),
-        "return": returns.planner(states)[0],
-        "return_policy": returns.policy(states)[0],
-    })  # fmt: skip
+    groups, states = _restore(Path(run_dir))
+    returns = Returns(make_programs(groups), episodes)
+    planner, policy = returns.planner(states).returns, returns.policy(states).returns
+    agents = [config for group in groups for config in group.agents]
+    return pd.DataFrame([
+        {"agent": index, "method": config.method, "lam": config.lam, "prior": config.prior,
+         "seed": config.seed, "episode": episode, "return": planner[index, episode],
+         "return_policy": policy[index, episode]}
+        for index, config in enumerate(agents)
+        for episode in range(episodes)
+    ])  # fmt: skip
 
 
-def record_video(run_dir: str | Path, path: str | Path | None = None) -> Path:
-    """Record one episode of a run's newest agent as an mp4, by default `run_dir/video.mp4`.
+def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int = 0) -> Path:
+    """Record an agent's first episode of the newest evaluation as an mp4.
+
+    It is one of the episodes whose mean stands in returns.csv; by default the video lands in
+    `run_dir/video.mp4`.
 
     Raises:
+        ConfigError: if the folder holds no run.
+        FileNotFoundError: if the run has not evaluated yet.
         RuntimeError: in one sentence, where nothing can be rendered.
     """
-    agent, seed = load_agent(run_dir), _seeds(read_config(Path(run_dir)), _VIDEO, 1)[0]
-    env = envs.make_env(agent.config.task, seed)
-    observation, _ = env.reset(seed=seed)
-    actions, done = [], False
-    while not done:
-        actions.append(agent.act(observation))
-        observation, _, terminated, truncated, _ = env.step(actions[-1])
-        done = terminated or truncated
-    env.close()
+    config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
+    if not stored.exists():
+        raise FileNotFoundError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
+    with np.load(stored) as episodes:
+        _check_agent(agent, len(episodes["seed"]))
+        seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
     target = Path(path) if path else Path(run_dir) / "video.mp4"
-    return video.record_actions(agent.config.task, seed, np.stack(actions), target)
+    return video.record_actions(config.task, seed, actions, target)

@@ -9,19 +9,35 @@ from jax import Array
 from pompc import actor, critic, replay
 from pompc.agent import AgentState, make_plan, plans_at_once
 from pompc.methods import Parts
+from pompc.networks import Params
 from pompc.ops import Gaussian
+from pompc.planner import stored_policy
 from pompc.replay import Batch, Replay
-from pompc.rollout import Metrics, make_rollout
-from pompc.world_model import WorldModel
+from pompc.rollout import Metrics, Rollout, make_rollout
+from pompc.world_model import ModelParams, WorldModel
+
+EXPLORATION_LOG_STD = -2.0  # BMPC's lower bound of the policy's log std while it reanalyses
 
 
-def pretrain(world: WorldModel, state: AgentState, buffer: Replay) -> tuple[AgentState, Metrics]:
-    """Update the model and Q^π_s once, nothing else (end of seeding, B.4)."""
+def pretrain(
+    world: WorldModel, state: AgentState, buffer: Replay, parts: Parts, reanalyse_now: Array
+) -> tuple[AgentState, Replay, Metrics]:
+    """Update the model and Q^π_s once, nothing else (end of seeding, B.4).
+
+    Two published methods do more there, by option: TD-MPC2 trains its policy too, `bmpc-jax`
+    reanalyses.
+    """
     key, sample_key, update_key = jax.random.split(state.key, 3)
     state = state._replace(key=key)
     batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
+    if world.config.pretrain_policy:
+        return _with_buffer(buffer, learn(world, state, batch, parts, update_key))
     rollout = make_rollout(world, state.model, batch)
-    return critic.step_model(world, state, batch, rollout, None, update_key)
+    fitted, metrics = critic.step_model(world, state, batch, rollout, None, update_key)
+    if parts.reanalyse and world.config.reanalyse_order == "after":
+        encoder, plan_key = state.model.encoder, jax.random.fold_in(key, 0)
+        buffer, _ = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
+    return fitted, buffer, metrics
 
 
 def update(
@@ -37,63 +53,113 @@ def update(
         reanalyse_now: bool, line 15; the same for all agents of a program.
     """
     key, sample_key, plan_key, learn_key = jax.random.split(state.key, 4)
-    state = state._replace(key=key)
+    state, encoder = state._replace(key=key), state.model.encoder
     batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
-    if parts.reanalyse:
-        fresh = jax.lax.cond(
-            reanalyse_now,
-            lambda: reanalyse(world, state, plan_key, batch),
-            lambda: _reanalysed(world, batch.plan),
-        )
-        buffer, batch = _write_back(world, buffer, batch, fresh)
-    state, metrics = learn(world, state, batch, parts, learn_key)
-    return state, buffer, metrics
+    if not parts.reanalyse:
+        return _with_buffer(buffer, learn(world, state, batch, parts, learn_key))
+    if world.config.reanalyse_order == "before":
+        buffer, batch = _refresh(world, state, encoder, buffer, batch, plan_key, reanalyse_now)
+        return _with_buffer(buffer, learn(world, state, batch, parts, learn_key))
+    fitted, rollout, metrics, policy_key = _fit(world, state, batch, parts, learn_key)
+    buffer, batch = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
+    fitted, found = _improve(world, fitted, state.model, batch, rollout, parts, policy_key)
+    return fitted, buffer, metrics | found
 
 
 def learn(
     world: WorldModel, state: AgentState, batch: Batch, parts: Parts, key: Array
 ) -> tuple[AgentState, Metrics]:
-    """Update prior, model, Q, Q^λ and policy on one batch (Algorithm 2, lines 21 to 27).
+    """Update prior, model, Q, Q^λ and policy on one batch (Algorithm 2, lines 21 to 27)."""
+    fitted, rollout, metrics, policy_key = _fit(world, state, batch, parts, key)
+    fitted, found = _improve(world, fitted, state.model, batch, rollout, parts, policy_key)
+    return fitted, metrics | found
+
+
+def _fit(
+    world: WorldModel, state: AgentState, batch: Batch, parts: Parts, key: Array
+) -> tuple[AgentState, Rollout, Metrics, Array]:
+    """Update prior, scale of the KL, model, Q and Q^λ; return the key left for the policy too.
 
     The prior goes first. It reads the rollout of the model before its step, as in every public
     code, so that the result is that of line 23; and Eq. (17) sees the updated prior although Q^λ
     is stepped together with the model.
     """
     model_key, policy_key = jax.random.split(key)
-    before = state.model
     rollout = make_rollout(world, state.model, batch)
     planner, next_planner = _planners(world, batch)
     metrics: Metrics = {"plan_std": jnp.mean(batch.plan.std)}
     if parts.prior:
         state, found = actor.step_prior(world, state, batch, rollout, planner)
         metrics |= found
-    if parts.reanalyse:
+    if parts.kl:
         state, found = actor.step_kl_scale(world, state, batch, rollout, planner)
         metrics |= found
     target_kl = None
     if parts.kl_value:
         target_kl = actor.weighted_target_kl(world, state, rollout, next_planner)
     state, found = critic.step_model(world, state, batch, rollout, target_kl, model_key)
-    metrics |= found
+    return state, rollout, metrics | found, policy_key
+
+
+def _improve(
+    world: WorldModel,
+    state: AgentState,
+    before: ModelParams,
+    batch: Batch,
+    rollout: Rollout,
+    parts: Parts,
+    key: Array,
+) -> tuple[AgentState, Metrics]:
+    """Update the policy; by option it sees the values `before` their step."""
     values = state.model if world.config.sequential_update else before
-    state, found = actor.step_policy(world, state, batch, rollout, planner, values, policy_key)
-    return state, metrics | found
+    planner, _ = _planners(world, batch)
+    return actor.step_policy(world, state, batch, rollout, planner, values, parts, key)
 
 
-def reanalyse(world: WorldModel, state: AgentState, key: Array, batch: Batch) -> Gaussian:
+def _with_buffer(
+    buffer: Replay, learned: tuple[AgentState, Metrics]
+) -> tuple[AgentState, Replay, Metrics]:
+    state, metrics = learned
+    return state, buffer, metrics
+
+
+def _refresh(
+    world: WorldModel,
+    state: AgentState,
+    encoder: Params,
+    buffer: Replay,
+    batch: Batch,
+    key: Array,
+    now: Array,
+) -> tuple[Replay, Batch]:
+    """Reanalyse, if `now`, and write the plans into buffer and batch."""
+    fresh = jax.lax.cond(
+        now,
+        lambda: reanalyse(world, state, encoder, key, batch),
+        lambda: _reanalysed(world, batch.plan),
+    )
+    return _write_back(world, buffer, batch, fresh)
+
+
+def reanalyse(
+    world: WorldModel, state: AgentState, encoder: Params, key: Array, batch: Batch
+) -> Gaussian:
     """Plan anew at the first sequences' states (lines 15 to 18), `[H, R, A]`.
 
     Sequences are drawn independently, so that the first ones are a random subset of the batch.
+    `encoder` is that of the rollout: the state's own, unless the model was updated since.
     """
     config = world.config
     count = config.horizon * config.reanalyse_batch
     observation = batch.observation[: config.horizon, : config.reanalyse_batch]
-    latents = world.encode(state.model.encoder, observation).reshape(count, -1)
+    latents = world.encode(encoder, observation).reshape(count, -1)
     cold = jnp.zeros((config.horizon, world.action_dim))
+    log_std_min = EXPLORATION_LOG_STD if config.reanalyse_exploration else None
 
     def replan(inputs: tuple[Array, Array]) -> Gaussian:
         plan_key, latent = inputs
-        return make_plan(world, state, plan_key, latent, cold).first()
+        made = make_plan(world, state, plan_key, latent, cold, log_std_min)
+        return stored_policy(made, plan_key, config.clone_mean)
 
     inputs = jax.random.split(key, count), latents
     plans = jax.lax.map(replan, inputs, batch_size=plans_at_once(config, count))

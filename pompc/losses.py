@@ -6,6 +6,8 @@ policies train on arrive with their gradients stopped. All Gaussians live in act
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -13,13 +15,16 @@ from pompc.methods import Hypers
 from pompc.ops import Bins, Gaussian, kl_divergence, two_hot_cross_entropy
 
 
-def discounted_mean(losses: Array, mask: Array, time_discount: float) -> Array:
+def discounted_mean(
+    losses: Array, mask: Array, time_discount: float, time_weights: str = "horizon"
+) -> Array:
     r"""Reduce `[H, B]` to a scalar, $\sum_t \rho^t / H$ over the batch mean.
 
-    `mask [H, B]` is 0 where a sequence has run past the end of its episode.
+    `mask [H, B]` is 0 where a sequence has run past the end of its episode. With `time_weights`
+    "sum" the weights are divided by their sum instead of H.
     """
-    horizon = losses.shape[0]
-    weights = time_discount ** jnp.arange(horizon) / horizon
+    weights = time_discount ** jnp.arange(losses.shape[0])
+    weights /= jnp.sum(weights) if time_weights == "sum" else losses.shape[0]
     return jnp.sum(weights[:, None] * mask * losses) / losses.shape[1]
 
 
@@ -51,6 +56,14 @@ def kl_td_target(
     return reward + discount * alive * (next_value - kl)
 
 
+def model_step_target(reward: Array, next_value: Array, discount: float) -> Array:
+    r"""Return BMPC's target of a state value, $\hat r + \gamma\, V(\hat z')$, `[H, B]`.
+
+    Reward and next latent are the model's, at an action of the policy.
+    """
+    return reward + discount * next_value
+
+
 def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
     """Return KL[prior ‖ planner] (Eq. 12), or KL[planner ‖ prior] (Eq. 13) where `forward`.
 
@@ -59,11 +72,37 @@ def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
     return jnp.where(forward > 0, kl_divergence(planner, prior), kl_divergence(prior, planner))
 
 
-def policy_loss(kl: Array, value: Array, entropy: Array, hypers: Hypers) -> Array:
+class PolicyTerms(NamedTuple):
+    """What the policy's loss weighs, `[H, B]`, scaled; 0 where an agent has no such term."""
+
+    kl: Array  # KL[π_s ‖ π_p] / max(1, S_KL)
+    value: Array  # Q / max(1, S_Q)
+    entropy: Array  # of π_s
+    cross_entropy: Array  # CE[π_s, π_p] / max(1, S_KL)
+    cloning: Array  # return-weighted log π_s of the stored action
+
+
+def policy_loss(terms: PolicyTerms, hypers: Hypers) -> Array:
     r"""Return the loss of the sampling policy, Eq. (18), `[H, B]`.
 
     $$\lambda\, \mathrm{KL} / \max(1, S_{KL}) - Q^\lambda / \max(1, S_Q) - \alpha\, \mathcal H$$
 
-    `kl` and `value` arrive scaled. λ = inf leaves the KL term alone.
+    λ = inf leaves the KL term alone. Eq. (34) adds β CE[π_s, π_p] instead of the KL, Eq. (43)
+    subtracts the weighted log-likelihood of stored actions.
     """
-    return hypers.kl_weight * kl - hypers.value_weight * value - hypers.entropy_weight * entropy
+    return (
+        hypers.kl_weight * terms.kl
+        - hypers.value_weight * terms.value
+        - hypers.entropy_weight * terms.entropy
+        + hypers.cross_entropy_weight * terms.cross_entropy
+        - hypers.cloning_weight * terms.cloning
+    )
+
+
+def cloning_weights(returns: Array, best: Array) -> Array:
+    r"""Return $\exp((R - G) / |G|)$ of Eq. (43) `[...]`; 0 where the episode has not ended (NaN).
+
+    `best` is G, here the best return of an episode so far; where |G| < 1 it is divided by 1.
+    """
+    weights = jnp.exp((returns - best) / jnp.maximum(1.0, jnp.abs(best)))
+    return jnp.where(jnp.isnan(returns), 0.0, weights)

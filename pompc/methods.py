@@ -1,20 +1,112 @@
-"""The table of methods: each is a point of `Hypers`, never a fork of the code."""
+"""The table of methods: each is a point of configuration, never a fork of the code."""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
+
+if TYPE_CHECKING:
+    from pompc.config import Config
 
 PRIORS = {
     "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], mode seeking",
     "forward_kl": "learned prior, Eq. (13): KL[planner || prior], covering",
     "replay": "the planner statistics stored in the replay buffer, no learned prior",
 }
+
+
+class Method(NamedTuple):
+    """One row of the table; what `settings` does not name comes from the preset."""
+
+    summary: str
+    policy_loss: str  # in the notation of Eq. (18), before the sum over time
+    source: str
+    settings: Mapping[str, Any]
+
+
+_V_CRITIC = {
+    "lam": math.inf,
+    "prior": "replay",
+    "critic": "v",
+    "temperature": 2.0,
+    "seeding": "uniform",
+    "seeding_plan_std": 1.0,
+}
 METHODS = {
-    "pompc": "PO-MPC (Eq. 12-18); λ = 0 has TD-MPC2's objective, λ = inf with `replay` BMPC's",
+    "pompc": Method(
+        summary="PO-MPC: Q^λ and an adaptive prior; λ = 0 has TD-MPC2's objective",
+        policy_loss=r"λ KL[π_s ‖ π_p] / S_KL − Q^λ / S_Q − α A ℋ",
+        source="Eq. (12) to (18)",
+        settings={},
+    ),
+    "tdmpc2": Method(
+        summary="TD-MPC2 as published: a squashed policy that climbs Q, trained while pretraining",
+        policy_loss=r"− Q / S_Q − α A ℋ, over H + 1 latents",
+        source="Hansen et al. (2024)",
+        settings={
+            "lam": 0.0,
+            "policy_form": "squashed",
+            "log_std_min": -10.0,
+            "log_std_max": 2.0,
+            "terminal_policy_latent": True,
+            "seeding": "uniform",
+            "pretrain_policy": True,
+        },
+    ),
+    "bmpc_v3": Method(
+        summary="BMPC, Variant 3: the policy clones the planner, Q with the mean of two as target",
+        policy_loss=r"KL[π_s ‖ planner] / S_KL",
+        source="Wang et al. (2025), Variant 3",
+        settings={"lam": math.inf, "prior": "replay", "target_heads": "mean_pair"},
+    ),
+    "bmpc": Method(
+        summary="BMPC as published: two V networks, the drawn elite as the clone's mean",
+        policy_loss=r"KL[π_s ‖ planner] / (A S_KL) − α A ℋ",
+        source="Wang et al. (2025), torch code",
+        settings=_V_CRITIC
+        | {
+            "value_nets": 2,
+            "target_heads": "mean_pair",
+            "clone_mean": "elite",
+            "kl_reduction": "mean",
+            "entropy_at_infinity": True,
+            "log_std_min": -3.0,
+            "reanalyse_exploration": True,
+        },
+    ),
+    "bmpc_jax": Method(
+        summary="BMPC's JAX port, which the paper ran: V of five, wider clones, AdamW",
+        policy_loss=r"KL[π_s ‖ planner] / S_KL, weights ρ^t / Σ ρ^t",
+        source="bmpc-jax, 6f8bc79",
+        settings=_V_CRITIC
+        | {
+            "target_heads": "mean_all",
+            "planner_heads": "all",
+            "clone_std_factor": 1.5,
+            "clone_std_min": 0.1,
+            "min_plan_std": 0.0,
+            "time_weights": "sum",
+            "consistency_coef": 10.0,
+            "weight_decay": 1e-4,
+            "reanalyse_order": "after",
+        },
+    ),
+    "tdmpc_square": Method(
+        summary="TD-M(PC)²: unregularised Q, cross-entropy with the stored planner",
+        policy_loss=r"− Q / S_Q − α A ℋ + β CE[π_s, planner] / S_KL",
+        source="Eq. (34), Lin et al. (2025)",
+        settings={"lam": 0.0, "prior": "replay", "cross_entropy_coef": 1.0},
+    ),
+    "tdmpbc": Method(
+        summary="TD-MPBC: λ = 0, and cloning of stored actions weighted by their episode's return",
+        policy_loss=r"− Q / S_Q − α A ℋ − exp((R − G) / |G|) log π_s(a)",
+        source="Eq. (43), Zhuang et al. (2025)",
+        settings={"lam": 0.0, "cloning_coef": 1.0},
+    ),
 }
 
 
@@ -24,7 +116,9 @@ class Hypers(NamedTuple):
     kl_weight: Array  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
     kl_target_weight: Array  # λ in Eq. (17); 0 where λ = inf, never inf · 0
     value_weight: Array  # of Q^λ in Eq. (18); 0 where λ = inf
-    entropy_weight: Array  # α in Eq. (18); 0 where λ = inf
+    entropy_weight: Array  # α in Eq. (18) and (34); 0 where λ = inf
+    cross_entropy_weight: Array  # β in Eq. (34)
+    cloning_weight: Array  # of Eq. (43)
     forward_kl: Array  # 1: Eq. (13) trains the prior; 0: Eq. (12)
     replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
 
@@ -34,26 +128,36 @@ class Parts(NamedTuple):
 
     prior: bool  # the learned prior π_θp
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
-    reanalyse: bool  # planner statistics are read, so they must be kept fresh
+    kl: bool  # the policy reads a prior
+    reanalyse: bool  # planner statistics are kept fresh
+    value: bool  # the policy climbs a value
+    cloning: bool  # stored actions are cloned by the return of their episode
 
 
-def hypers(lam: float, prior: str, entropy_coef: float) -> Hypers:
-    """Return the point of the PO-MPC family with KL weight `lam` (λ) and prior `prior`."""
-    finite = not math.isinf(lam)
+def hypers(config: Config) -> Hypers:
+    """Return the weights of one agent's losses."""
+    finite = not math.isinf(config.lam)
+    has_entropy = finite or config.entropy_at_infinity
     return Hypers(
-        kl_weight=jnp.float32(lam if finite else 1.0),
-        kl_target_weight=jnp.float32(lam if finite else 0.0),
+        kl_weight=jnp.float32(config.lam if finite else 1.0),
+        kl_target_weight=jnp.float32(config.lam if finite else 0.0),
         value_weight=jnp.float32(finite),
-        entropy_weight=jnp.float32(entropy_coef if finite else 0.0),
-        forward_kl=jnp.float32(prior == "forward_kl"),
-        replay_prior=jnp.float32(prior == "replay"),
+        entropy_weight=jnp.float32(config.entropy_coef if has_entropy else 0.0),
+        cross_entropy_weight=jnp.float32(config.cross_entropy_coef),
+        cloning_weight=jnp.float32(config.cloning_coef),
+        forward_kl=jnp.float32(config.prior == "forward_kl"),
+        replay_prior=jnp.float32(config.prior == "replay"),
     )
 
 
-def parts(lam: float, prior: str) -> Parts:
-    """Return what the agent needs: λ = 0 reads no prior, λ = inf no Q^λ."""
+def parts(config: Config) -> Parts:
+    """Return what one agent needs: λ = 0 reads no prior, λ = inf no Q^λ."""
+    reads_prior = config.lam > 0 or config.cross_entropy_coef > 0
     return Parts(
-        prior=lam > 0 and prior != "replay",
-        kl_value=0 < lam < math.inf,
-        reanalyse=lam > 0,
+        prior=reads_prior and config.prior != "replay",
+        kl_value=0 < config.lam < math.inf,
+        kl=reads_prior,
+        reanalyse=config.lam > 0,
+        value=config.lam < math.inf,
+        cloning=config.cloning_coef > 0,
     )

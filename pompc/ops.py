@@ -114,6 +114,12 @@ def entropy(p: Gaussian) -> Array:
     return jnp.sum(jnp.log(p.std) + 0.5 * jnp.log(2.0 * jnp.pi * jnp.e), axis=-1)
 
 
+def log_likelihood(p: Gaussian, action: Array) -> Array:
+    """Return log p(action) in nats, summed over action dimensions, `[...]`."""
+    distance = jnp.square((action - p.mean) / p.std)
+    return -jnp.sum(0.5 * distance + jnp.log(p.std) + 0.5 * jnp.log(2.0 * jnp.pi), axis=-1)
+
+
 def clip_action(action: Array, straight_through: bool = True) -> Array:
     """Clip an action to [-1, 1]; with `straight_through` the gradient passes as if unclipped."""
     clipped = jnp.clip(action, -1.0, 1.0)

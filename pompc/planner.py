@@ -42,6 +42,11 @@ class Plan(NamedTuple):
         return Gaussian(self.mean[0], self.std[0])
 
 
+def stored_policy(plan: Plan, key: Array, clone_mean: str) -> Gaussian:
+    """Return what is stored as the planning policy: `first`, or around the elite drawn with key."""
+    return Gaussian(draw_elite(plan, key), plan.std[0]) if clone_mean == "elite" else plan.first()
+
+
 def draw_noise(key: Array, action_dim: int, config: Config) -> PlanNoise:
     """Draw the noise of one plan."""
     policy, samples, terminal = jax.random.split(key, 3)
@@ -138,17 +143,20 @@ def plan(
     return Plan(end.mean, end.std, elites[-1], weights[-1])
 
 
+def draw_elite(plan: Plan, key: Array) -> Array:
+    """Draw one of the elites by its weight; return its first action `[A]`."""
+    elite_key, _ = jax.random.split(key)
+    return plan.elites[0, jax.random.categorical(elite_key, jnp.log(plan.weights))]
+
+
 def choose_action(plan: Plan, key: Array, how: str, explore: bool) -> Array:
     """Choose the action `[A]` to execute.
 
     `elite` draws a trajectory by its weight and adds noise of the plan's std when exploring;
     `gaussian` draws from N(mean_0, std_0²) (Algorithm 1); `mean` is the plan's mean.
     """
-    elite_key, noise_key = jax.random.split(key)
-    action, std = plan.mean[0], plan.std[0]
-    if how == "elite":
-        drawn = jax.random.categorical(elite_key, jnp.log(plan.weights))
-        action = plan.elites[0, drawn]
+    action, std = draw_elite(plan, key) if how == "elite" else plan.mean[0], plan.std[0]
     if explore:
+        _, noise_key = jax.random.split(key)
         action += std * jax.random.normal(noise_key, action.shape)
     return jnp.clip(action, -1.0, 1.0)

@@ -1,48 +1,103 @@
 """A population of agents as one program each for acting, learning and evaluating.
 
-Agents are the leading axis `P` of everything. They share shapes, task and preset, and differ in
-`Hypers`, keys and data. All simulators' results enter and all actions leave by these programs.
+Agents are ordered in groups: within one they differ in seed, λ and other weights only, so that
+they are a leading axis of the same arithmetic; what a group does not need it does not compute.
+All groups are one program: observations of all agents enter, actions of all leave.
+
+Axes: `P` agents of the population, `G` agents of one group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from jax.sharding import Mesh, PartitionSpec
 
 from pompc import agent, learner, replay
 from pompc.agent import AgentState
 from pompc.config import Config
-from pompc.methods import hypers, parts
+from pompc.methods import Parts, hypers, parts
+from pompc.replay import Replay
 from pompc.rollout import Metrics
 from pompc.world_model import WorldModel
 
+# What agents of one group may differ in: `Hypers` and keys, which are arrays.
+_TRACED = (
+    "method", "lam", "prior", "seed", "entropy_coef", "entropy_at_infinity", "cross_entropy_coef",
+    "cloning_coef",
+)  # fmt: skip
+
+
+class Group(NamedTuple):
+    """Agents that share one program."""
+
+    agents: tuple[Config, ...]
+    world: WorldModel
+    parts: Parts
+    rows: slice  # of the population
+
+
+class Learners(NamedTuple):
+    """What training carries on the device: of each group, with leading axis `G`."""
+
+    states: tuple[AgentState, ...]
+    buffers: tuple[Replay, ...]
+
 
 class Programs(NamedTuple):
-    """The jitted programs; states and buffers are donated wherever new ones come back."""
+    """The jitted programs; learners are donated wherever new ones come back."""
 
-    init: Callable[..., Any]  # keys [P], hypers [P] -> states
-    create_replay: Callable[..., Any]  # -> buffers
-    act: Callable[..., Any]  # states, buffers, observation, reward, terminated -> ..., actions
+    groups: tuple[Group, ...]
+    init: Callable[..., Any]  # keys [P], hypers [P] -> learners
+    act: Callable[..., Any]  # learners, observation, reward, terminated [P, ...] -> ..., actions
     act_seeding: Callable[..., Any]  # the same, before any learning
-    close_episode: Callable[..., Any]  # ..., done -> states, buffers
+    close_episode: Callable[..., Any]  # learners, observation, reward, terminated, done -> learners
     close_seeding: Callable[..., Any]
-    pretrain: Callable[..., Any]  # states, buffers -> states, metrics
-    update: Callable[..., Any]  # states, buffers, reanalyse now -> states, buffers, metrics
+    pretrain: Callable[..., Any]  # learners, reanalyse now -> learners, metrics of each group
+    update: Callable[..., Any]  # the same
     evaluation_actions: Callable[..., Any]  # states, keys, [P, N, O], means -> actions, means
     policy_actions: Callable[..., Any]  # states, [P, N, O] -> actions
-    metric_names: tuple[str, ...]  # last axis of update's metrics
-    pretrain_metric_names: tuple[str, ...]
+    metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
+    pretrain_metric_names: tuple[tuple[str, ...], ...]
+    devices: int  # that share the agents
 
 
-def over_agents(function: Callable[..., Any], size: int, shared: int = 0) -> Callable[..., Any]:
+def make_groups(
+    agents: Sequence[Config], observation_dim: int, action_dim: int
+) -> tuple[Group, ...]:
+    """Group agents that can share a program; the population is ordered by group."""
+    found: dict[tuple[Any, Parts], list[Config]] = {}
+    for config in agents:
+        found.setdefault((_shape(config), parts(config)), []).append(config)
+    groups, start = [], 0
+    for (_, needed), members in found.items():
+        rows = slice(start, start := start + len(members))
+        world = WorldModel(members[0], observation_dim, action_dim)
+        groups.append(Group(tuple(members), world, needed, rows))
+    return tuple(groups)
+
+
+def _shape(config: Config) -> tuple[Any, ...]:
+    """Return everything of a configuration that may not differ within a group."""
+    names = [field.name for field in dataclasses.fields(config) if field.name not in _TRACED]
+    return tuple(getattr(config, name) for name in names)
+
+
+def over_agents(
+    function: Callable[..., Any], size: int, shared: int = 0, together: int | None = None
+) -> Callable[..., Any]:
     """Map a function of one agent over a leading axis; the last `shared` arguments have none.
 
-    One agent is not vmapped but squeezed: its program is that of a single agent.
+    One agent is not vmapped but squeezed: its program is that of a single agent. `together` agents
+    are vmapped at once, and such batches follow one another; by default all are.
     """
 
     def squeezed(*args: Any) -> Any:
@@ -51,79 +106,171 @@ def over_agents(function: Callable[..., Any], size: int, shared: int = 0) -> Cal
         return jax.tree.map(lambda leaf: leaf[None], function(*own, *args[split:]))
 
     def mapped(*args: Any) -> Any:
-        axes = (0,) * (len(args) - shared) + (None,) * shared
-        return jax.vmap(function, in_axes=axes)(*args)
+        split = len(args) - shared
+
+        def one(own: tuple[Any, ...]) -> Any:
+            return function(*own, *args[split:])
+
+        if together is None or together >= size:
+            return jax.vmap(one)(args[:split])
+        return jax.lax.map(one, args[:split], batch_size=together if together > 1 else None)
 
     return squeezed if size == 1 else mapped
 
 
-def make_programs(world: WorldModel, agents: tuple[Config, ...]) -> Programs:
-    """Return the programs of agents that need the same parts."""
-    size = len(agents)
-    needed = parts(agents[0].lam, agents[0].prior)
-    capacity = replay_rows(agents[0])
-    names: dict[str, tuple[str, ...]] = {}
+def make_programs(groups: tuple[Group, ...]) -> Programs:
+    """Return the programs of a population."""
+    names: dict[tuple[str, int], tuple[str, ...]] = {}
+    mesh = _mesh(groups)
 
-    def update(state: AgentState, buffer: replay.Replay, now: Array) -> Any:
-        state, buffer, metrics = learner.update(world, state, buffer, needed, now)
-        return state, buffer, _stack(metrics, names, "update")
+    def jitted(
+        per_agent: Callable[[Group], Callable[..., Any]],
+        donate: tuple[int, ...] = (),
+        shared: int = 0,
+    ) -> Any:
+        return jax.jit(_by_group(groups, per_agent, mesh, shared), donate_argnums=donate)
 
-    def pretrain(state: AgentState, buffer: replay.Replay) -> Any:
-        state, metrics = learner.pretrain(world, state, buffer)
-        return state, _stack(metrics, names, "pretrain")
+    def learning(name: str) -> Callable[[Group], Callable[..., Any]]:
+        def of_group(group: Group) -> Callable[..., Any]:
+            def program(state: AgentState, buffer: Replay, now: Array) -> Any:
+                one_agent = getattr(learner, name)
+                state, buffer, metrics = one_agent(group.world, state, buffer, group.parts, now)
+                names[name, group.rows.start] = tuple(metrics)
+                return state, buffer, _stack(metrics)
 
-    def create() -> replay.Replay:
-        return replay.create(capacity, world.observation_dim, world.action_dim)
+            return program
 
-    def evaluate(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
-        one = partial(agent.evaluation_action, world, state)
-        together = agent.plans_at_once(world.config, observations.shape[0])
-        return jax.lax.map(lambda xs: one(*xs), (keys, observations, means), batch_size=together)
+        return of_group
 
-    def policy(state: AgentState, observations: Array) -> Array:
-        return agent.policy_action(world, state, observations)
-
-    def jitted(function: Callable[..., Any], donate: tuple[int, ...] = (), shared: int = 0) -> Any:
-        return jax.jit(over_agents(function, size, shared), donate_argnums=donate)
-
-    keys, points = initial_arguments(agents)
     programs = Programs(
-        init=jitted(lambda key, point: agent.init(world, key, point, needed)),
-        create_replay=jax.jit(
-            lambda: jax.tree.map(lambda leaf: jnp.stack([leaf] * size), create())
-        ),
-        act=jitted(partial(agent.act, world), (0, 1)),
-        act_seeding=jitted(partial(agent.act_seeding, world), (0, 1)),
-        close_episode=jitted(partial(agent.close_episode, world, seeding=False), (0, 1)),
-        close_seeding=jitted(partial(agent.close_episode, world, seeding=True), (0, 1)),
-        pretrain=jitted(pretrain, (0,)),
-        update=jitted(update, (0, 1), shared=1),
-        evaluation_actions=jitted(evaluate),
-        policy_actions=jitted(policy),
+        groups=groups,
+        init=jitted(_init),
+        act=jitted(lambda group: partial(agent.act, group.world), (0, 1)),
+        act_seeding=jitted(lambda group: partial(agent.act_seeding, group.world), (0, 1)),
+        close_episode=jitted(_close(seeding=False), (0, 1)),
+        close_seeding=jitted(_close(seeding=True), (0, 1)),
+        pretrain=jitted(learning("pretrain"), (0, 1), shared=1),
+        update=jitted(learning("update"), (0, 1), shared=1),
+        evaluation_actions=jitted(_evaluation),
+        policy_actions=jitted(lambda group: partial(agent.policy_action, group.world)),
         metric_names=(),
         pretrain_metric_names=(),
+        devices=mesh.size,
     )
-    state = jax.eval_shape(programs.init, keys, points)
-    buffer = jax.eval_shape(programs.create_replay)
-    jax.eval_shape(programs.pretrain, state, buffer)
-    jax.eval_shape(programs.update, state, buffer, jax.ShapeDtypeStruct((), jnp.bool_))
-    return programs._replace(metric_names=names["update"], pretrain_metric_names=names["pretrain"])
+    learners = jax.eval_shape(programs.init, *initial_arguments(groups))
+    now = jax.ShapeDtypeStruct((), jnp.bool_)
+    for program in (programs.pretrain, programs.update):
+        jax.eval_shape(program, *learners, now)
+    starts = [group.rows.start for group in groups]
+    return programs._replace(
+        metric_names=tuple(names["update", start] for start in starts),
+        pretrain_metric_names=tuple(names["pretrain", start] for start in starts),
+    )
 
 
-def initial_arguments(agents: tuple[Config, ...]) -> tuple[Array, Any]:
-    """Return keys `[P]` and hypers `[P]` of agents at their start."""
+class _PerGroup(NamedTuple):
+    """Marks an output that stays apart by group."""
+
+    value: Any
+
+
+def _stack(metrics: Metrics) -> _PerGroup:
+    # One array instead of thirty: a transfer each decision.
+    return _PerGroup(jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()]))
+
+
+def _init(group: Group) -> Callable[..., Any]:
+    rows = replay_rows(group.agents[0])
+    world = group.world
+
+    def program(key: Array, point: Any) -> tuple[AgentState, Replay]:
+        buffer = replay.create(rows, world.observation_dim, world.action_dim, group.parts.cloning)
+        return agent.init(world, key, point, group.parts), buffer
+
+    return program
+
+
+def _close(seeding: bool) -> Callable[[Group], Callable[..., Any]]:
+    return lambda group: partial(agent.close_episode, group.world, seeding=seeding)
+
+
+def _evaluation(group: Group) -> Callable[..., Any]:
+    def program(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
+        one = partial(agent.evaluation_action, group.world, state)
+        together = agent.plans_at_once(group.world.config, observations.shape[0])
+        return jax.lax.map(lambda xs: one(*xs), (keys, observations, means), batch_size=together)
+
+    return program
+
+
+def _by_group(
+    groups: tuple[Group, ...],
+    per_agent: Callable[[Group], Callable[..., Any]],
+    mesh: Mesh,
+    shared: int,
+) -> Callable[..., Any]:
+    """Return one function of the population from a function of one agent of each group.
+
+    Tuples of states or buffers are taken by group, arrays along their axis `P`, the last `shared`
+    arguments whole.
+    """
+
+    def program(*args: Any) -> Any:
+        results = []
+        for index, group in enumerate(groups):
+            size = len(group.agents) // mesh.size
+            function = over_agents(per_agent(group), size, shared, _together(group))
+            split = len(args) - shared
+            own = [_of_group(argument, index, group) for argument in args[:split]]
+            results.append(_sharded(function, mesh, len(own), shared)(*own, *args[split:]))
+        if not isinstance(results[0], tuple) or hasattr(results[0], "_fields"):
+            return _join(results)
+        return tuple(_join(outputs) for outputs in zip(*results, strict=True))
+
+    return program
+
+
+def _of_group(argument: Any, index: int, group: Group) -> Any:
+    by_group = isinstance(argument, tuple) and not hasattr(argument, "_fields")
+    return argument[index] if by_group else jax.tree.map(lambda leaf: leaf[group.rows], argument)
+
+
+def _join(outputs: Sequence[Any]) -> Any:
+    if isinstance(outputs[0], _PerGroup):
+        return tuple(output.value for output in outputs)
+    return jnp.concatenate(outputs) if isinstance(outputs[0], Array) else tuple(outputs)
+
+
+def _together(group: Group) -> int:
+    """Return how many agents to vmap at once: on a CPU what its caches hold."""
+    return agent.plans_at_once(group.world.config, len(group.agents))
+
+
+def _mesh(groups: tuple[Group, ...]) -> Mesh:
+    """Return the devices that share the agents: as many as divide every group evenly."""
+    devices = jax.local_devices()
+    sizes = math.gcd(*(len(group.agents) for group in groups))
+    count = max(n for n in range(1, len(devices) + 1) if sizes % n == 0)
+    return Mesh(np.array(devices[:count]), ("agents",))
+
+
+def _sharded(function: Callable[..., Any], mesh: Mesh, own: int, shared: int) -> Callable[..., Any]:
+    """Run a function of a group on its devices, each with its share of the agents."""
+    if mesh.size == 1:
+        return function
+    along, whole = PartitionSpec("agents"), PartitionSpec()
+    specs = (along,) * own + (whole,) * shared
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=along, check_vma=False)
+
+
+def initial_arguments(groups: tuple[Group, ...]) -> tuple[Array, Any]:
+    """Return keys `[P]` and hypers `[P]` of the agents at their start."""
+    agents = [config for group in groups for config in group.agents]
     keys = jnp.stack([jax.random.PRNGKey(config.seed) for config in agents])
-    points = [hypers(config.lam, config.prior, config.entropy_coef) for config in agents]
-    return keys, jax.tree.map(lambda *leaves: jnp.stack(leaves), *points)
+    return keys, jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(hypers, agents))
 
 
 def replay_rows(config: Config) -> int:
     """Return the buffer's rows: a row a decision, and one more an episode (1 % allowed for)."""
     decisions = min(config.buffer_size, config.decisions)
     return decisions + decisions // 100 + 16
-
-
-def _stack(metrics: Metrics, names: dict[str, tuple[str, ...]], program: str) -> Array:
-    # One array instead of thirty: a transfer each decision.
-    names[program] = tuple(metrics)
-    return jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from tqdm import tqdm
@@ -14,13 +15,29 @@ from pompc.config import PRESETS, Config
 def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
     """Return the lines that say what is about to run, on what, and for how long."""
     others = ", ".join(sorted(set(PRESETS) - {config.preset}))
+    agents = len(config.agents)
     return (
-        f"{config.task}: {config.method}, lam {config.lam:g}, prior {config.prior}, seed "
-        f"{config.seed}; preset {config.preset} (others: {others}), {facts['parameters']:,} "
-        f"parameters, {config.steps:,} environment steps = {config.decisions:,} decisions, on "
+        f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
+        f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "
+        f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
         f"{facts['device']}; about {_duration(seconds)}\n"
-        f"matmul precision {facts['matmul_precision']}, GPU memory {facts['gpu_memory']}, JAX "
-        f"{facts['jax']}; a first run also compiles for about a minute"
+        f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
+        f"MB on the device, GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also "
+        "compiles for about a minute"
+    )
+
+
+def _agents(config: Config) -> str:
+    """Name the agents of a run."""
+    if len(config.agents) == 1:
+        return f"{config.method}, lam {config.lam:g}, prior {config.prior}, seed {config.seed}"
+    lams = ", ".join(f"{lam:g}" for lam in config.lam)
+    seeds = (
+        f"{config.seeds} seeds from {config.seed}" if config.seeds > 1 else (f"seed {config.seed}")
+    )
+    return (
+        f"{len(config.agents)} agents ({', '.join(config.method)}; lam {lams}; prior "
+        f"{', '.join(config.prior)}; {seeds})"
     )
 
 
@@ -43,14 +60,27 @@ class Progress:
         tqdm.write(text) if self._bar is not None else print(text, flush=True)
 
     def evaluated(self, rows: Sequence[Mapping[str, Any]], rate: float) -> None:
-        """Show the newest evaluation of every agent."""
+        """Show the newest evaluation: a line for agents that differ in their seed only."""
+        kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
         for row in rows:
-            left = (self._config.decisions - row["decision"]) / rate if rate else None
-            self.note(
-                f"step {row['env_step']:>8,}  return {row['return']:8.1f}  policy alone "
-                f"{row['return_policy']:8.1f}  {row['wall_s']:7.1f} s"
-                + (f"  {rate:6.1f} decisions/s, {_duration(left)} left" if left else "")
-            )
+            kinds.setdefault((row["method"], row["lam"], row["prior"]), []).append(row)
+        for (method, lam, prior), found in kinds.items():
+            name = f"  {method} lam {lam:g} {prior}" if len(kinds) > 1 else ""
+            self.note(self._line(found, rate) + name)
+
+    def _line(self, rows: Sequence[Mapping[str, Any]], rate: float) -> str:
+        """Return a line on the mean over seeds, with decisions a second of each agent."""
+        first = rows[0]
+        returns, policies = (
+            fmean(row[name] for row in rows) for name in ("return", "return_policy")
+        )
+        left = (self._config.decisions - first["decision"]) / rate if rate else None
+        return (
+            f"step {first['env_step']:>8,}  return {returns:8.1f}  policy alone {policies:8.1f}"
+            + (f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else "")
+            + f"  {first['wall_s']:7.1f} s"
+            + (f"  {rate:6.1f} decisions/s, {_duration(left)} left" if left else "")
+        )
 
     def close(self) -> None:
         """Complete the bar."""

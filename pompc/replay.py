@@ -17,6 +17,15 @@ from jax import Array
 from pompc.ops import Gaussian
 
 
+class EpisodeReturns(NamedTuple):
+    """Returns of whole episodes, for those who weigh stored actions by them (Eq. 43)."""
+
+    of_row: Array  # [C]: return of the row's episode, NaN until it has ended
+    opened: Array  # int32: rows written when the present episode began
+    so_far: Array  # return of the present episode
+    best: Array  # of all episodes that have ended
+
+
 class Replay(NamedTuple):
     """The ring of `C` rows; counters count all that was ever written."""
 
@@ -30,6 +39,7 @@ class Replay(NamedTuple):
     rows: Array  # int32: rows written
     complete: Array  # int32: complete transitions written
     first: Array  # int32: complete transitions overwritten since
+    returns: EpisodeReturns | None
 
 
 class Batch(NamedTuple):
@@ -42,11 +52,19 @@ class Batch(NamedTuple):
     mask: Array  # [H, B]: 1 for transitions of the episode
     plan: Gaussian  # [H + 1, B, A]
     slot: Array  # [H + 1, B] int32: row in the ring, C where past the end
+    returns: Array | None = None  # [H, B]: of each transition's whole episode, NaN until it ends
+    best: Array | None = None  # the best return of an episode so far
 
 
-def create(capacity: int, observation_dim: int, action_dim: int) -> Replay:
-    """Return an empty buffer of `capacity` rows."""
+def create(
+    capacity: int, observation_dim: int, action_dim: int, with_returns: bool = False
+) -> Replay:
+    """Return an empty buffer of `capacity` rows, `with_returns` of episodes if they are read."""
     actions = jnp.zeros((capacity, action_dim))
+    returns = None
+    if with_returns:
+        unknown = jnp.full(capacity, jnp.nan)
+        returns = EpisodeReturns(unknown, jnp.int32(0), jnp.zeros(()), jnp.float32(-jnp.inf))
     return Replay(
         observation=jnp.zeros((capacity, observation_dim)),
         action=actions,
@@ -58,6 +76,7 @@ def create(capacity: int, observation_dim: int, action_dim: int) -> Replay:
         rows=jnp.int32(0),
         complete=jnp.int32(0),
         first=jnp.int32(0),
+        returns=returns,
     )
 
 
@@ -65,6 +84,9 @@ def set_outcome(replay: Replay, reward: Array, terminated: Array) -> Replay:
     """Store the outcome of the newest row's action; nothing happens at the start of an episode."""
     newest = (replay.rows - 1) % replay.last.size
     slot = jnp.where(replay.last[newest], replay.last.size, newest)
+    if replay.returns is not None:
+        so_far = replay.returns.so_far + jnp.where(replay.last[newest], 0.0, reward)
+        replay = replay._replace(returns=replay.returns._replace(so_far=so_far))
     return replay._replace(
         reward=replay.reward.at[slot].set(reward, mode="drop"),
         terminated=replay.terminated.at[slot].set(terminated, mode="drop"),
@@ -89,7 +111,11 @@ def append(
     def put(ring: Array, value: Array) -> Array:
         return ring.at[row].set(value, mode="drop")
 
+    returns = replay.returns
+    if returns is not None:
+        returns = returns._replace(of_row=put(returns.of_row, jnp.full((), jnp.nan)))
     return replay._replace(
+        returns=returns,
         observation=put(replay.observation, observation),
         action=put(replay.action, action),
         reward=put(replay.reward, jnp.zeros(())),
@@ -101,6 +127,25 @@ def append(
         complete=replay.complete + completes,
         first=replay.first + (write & overwritten),
     )
+
+
+def close_episode(replay: Replay, done: Array) -> Replay:
+    """Give the rows of the episode that ended, if `done`, its return; nothing where none are kept.
+
+    Call it after the last row was appended.
+    """
+    if replay.returns is None:
+        return replay
+    capacity, (of_row, opened, so_far, best) = replay.last.size, replay.returns
+    age = (replay.rows - 1 - jnp.arange(capacity)) % capacity  # rows written since each slot's
+    in_episode = age < replay.rows - opened
+    returns = EpisodeReturns(
+        of_row=jnp.where(done & in_episode, so_far, of_row),
+        opened=jnp.where(done, replay.rows, opened),
+        so_far=jnp.where(done, 0.0, so_far),
+        best=jnp.where(done, jnp.maximum(best, so_far), best),
+    )
+    return replay._replace(returns=returns)
 
 
 def sample(replay: Replay, key: Array, batch_size: int, horizon: int) -> Batch:
@@ -118,7 +163,10 @@ def sample(replay: Replay, key: Array, batch_size: int, horizon: int) -> Batch:
     ended = jnp.cumsum(ends, axis=0) - ends > 0  # the episode ended before this row
     steps_in = jnp.arange(horizon + 1)[:, None] - jnp.cumsum(ended, axis=0)
     row = jnp.take_along_axis(window, steps_in, axis=0)
+    returns = replay.returns
     return Batch(
+        returns=None if returns is None else returns.of_row[row[:-1]],
+        best=None if returns is None else returns.best,
         observation=replay.observation[row],
         action=replay.action[row[:-1]],
         reward=replay.reward[row[:-1]],

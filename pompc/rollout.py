@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
+from pompc import losses
 from pompc.replay import Batch
 from pompc.world_model import ModelParams, WorldModel
 
@@ -66,6 +67,12 @@ def follow(target: Any, params: Any, rate: float) -> Any:
     return optax.incremental_update(params, target, rate)
 
 
-def masked_mean(values: Array, batch: Batch) -> Array:
+def reduce_over_time(world: WorldModel, values: Array, mask: Array) -> Array:
+    """Return the loss of terms `[H, B]`, weighted over time as the configuration says."""
+    config = world.config
+    return losses.discounted_mean(values, mask, config.time_discount, config.time_weights)
+
+
+def masked_mean(values: Array, mask: Array) -> Array:
     """Return the mean of `[H, B]` over the transitions that belong to their episode."""
-    return jnp.sum(values * batch.mask) / jnp.sum(batch.mask)
+    return jnp.sum(values * mask) / jnp.sum(mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ import pompc
 from pompc.config import Config
 from pompc.errors import ConfigError
 
+EPISODES = "episodes.npz"  # in a run: each agent's first episode of the newest evaluation
 ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
 
 
@@ -52,9 +54,12 @@ def read_config(run_dir: Path) -> Config:
 
 
 def _require_same(config: Config, found: Config, run_dir: Path) -> None:
-    ours, theirs = json.loads(config.to_json()), json.loads(found.to_json())
+    # One value at a time: of the agents, what tells them apart is a tuple.
+    ours, theirs = dataclasses.asdict(config), dataclasses.asdict(found)
     changed = [f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in ours
                if ours[name] != theirs[name]]  # fmt: skip
+    if not changed and config.to_json() != found.to_json():
+        changed = ["other agents"]
     if changed:
         raise ConfigError(
             f"{str(run_dir)!r} holds a run of another configuration ({'; '.join(changed)}): "
@@ -120,18 +125,21 @@ def load_runs(path: str | Path) -> pd.DataFrame:
 def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
     """Return the configuration and run folder from a notebook's parameters, its `globals()`.
 
-    Every plain value (string, number, None) whose name does not begin with an underscore counts
-    as a parameter, so that a mistyped one is found; None means the default. Without `run_dir`, a
-    run goes where papermill writes the executed notebook.
+    Every plain value (string, number, list, None) whose name does not begin with an underscore
+    counts as a parameter, so that a mistyped one is found; None means the default. Without
+    `run_dir`, a run goes where papermill writes the executed notebook.
 
     Raises:
         ConfigError: for unknown names or values that are not allowed.
     """
-    plain = (str, int, float, type(None))
+    plain = (str, int, float, list, tuple, type(None))
     given: dict[str, Any] = {
         name: value
         for name, value in names.items()
-        if not name.startswith("_") and isinstance(value, plain) and value is not None
+        if not name.startswith("_")
+        and name != "In"  # IPython's own list
+        and isinstance(value, plain)
+        and value is not None
     }
     run_dir = given.pop("run_dir", None)
     return Config(**given), Path(str(run_dir)) if run_dir else _executed_notebook_folder()

@@ -1,7 +1,8 @@
-"""The training loop (Algorithm 2) for a population of agents, and what it logs."""
+"""The training loop (Algorithm 2) for a population of agents."""
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,28 +11,15 @@ import jax
 import numpy as np
 
 from pompc import checkpoint, cost, runs, runtime
-from pompc.agent import AgentState
+from pompc.ahead import compile_ahead
 from pompc.config import Config
 from pompc.envs.vector import Observations, Vector, make_vector
-from pompc.evaluation import Returns, training_seed
-from pompc.methods import parts
-from pompc.population import Programs, initial_arguments, make_programs
+from pompc.evaluation import Evaluation, Returns, training_seed
+from pompc.log import Log
+from pompc.population import Group, Learners, initial_arguments, make_groups, make_programs
 from pompc.progress import Progress, first_line
-from pompc.replay import Replay
-from pompc.world_model import WorldModel
 
 LOG_INTERVAL = 500  # decisions between rows of metrics.csv
-
-
-class NonFiniteError(RuntimeError):
-    """A loss or metric became NaN or infinite; the last good checkpoint is kept."""
-
-
-class Learners(NamedTuple):
-    """What training carries on the device: states and buffers, leading axis P."""
-
-    states: AgentState
-    buffers: Replay
 
 
 class Feedback(NamedTuple):
@@ -43,7 +31,7 @@ class Feedback(NamedTuple):
 
 
 def train(config: Config, run_dir: str | Path) -> None:
-    """Train one agent; leave configuration, provenance, tables and checkpoints in `run_dir`.
+    """Train the agents of a configuration; leave tables and checkpoints in `run_dir`.
 
     A finished run of the same configuration is left alone.
 
@@ -57,32 +45,39 @@ def train(config: Config, run_dir: str | Path) -> None:
         print(f"{folder} holds this run, finished: nothing to do")
         return
     runtime.configure(config.matmul_precision)
-    agents = (config,)
-    with make_vector(config.task, [training_seed(agent) for agent in agents]) as vector:
-        world = WorldModel(config, vector.observation_dim, vector.action_dim)
-        _Training(agents, world, vector, folder).run()
+    count = len(config.agents)
+    # The order of the environments is that of the groups, which needs no environment to be known.
+    agents = [agent for group in make_groups(config.agents, 0, 0) for agent in group.agents]
+    seeds = [training_seed(agent) for agent in agents]
+    with make_vector(config.task, seeds, workers=environment_workers(count)) as vector:
+        groups = make_groups(agents, vector.observation_dim, vector.action_dim)
+        _Training(config, groups, vector, folder).run()
+
+
+def environment_workers(count: int) -> int:
+    """Return the worker processes for `count` environments: none for one, else one a core."""
+    return min(count, len(os.sched_getaffinity(0))) if count > 1 else 0
 
 
 class _Training:
     """One run: the programs, the environments, and the clocks and tables around them."""
 
     def __init__(
-        self, agents: tuple[Config, ...], world: WorldModel, vector: Vector, folder: Path
+        self, config: Config, groups: tuple[Group, ...], vector: Vector, folder: Path
     ) -> None:
-        self.agents, self.config, self.vector, self.folder = agents, agents[0], vector, folder
-        self.programs = make_programs(world, agents)
-        self.returns = Returns(self.programs, agents, self.config.evaluation_episodes)
+        self.config, self.vector, self.folder = config, vector, folder
+        self.agents = [agent for group in groups for agent in group.agents]
         self.started = time.perf_counter()
-        self.learners = Learners(
-            self.programs.init(*initial_arguments(agents)), self.programs.create_replay()
-        )
-        needed = parts(self.config.lam, self.config.prior)
-        seconds = cost.estimated_seconds(world, needed, len(agents))
-        self.facts = {"finished": False, "parameters": _size(self.learners.states)}
-        self.facts |= runtime.describe(self.config.matmul_precision)
-        print(first_line(self.config, self.facts, seconds), flush=True)
-        self.progress = Progress(self.config)
-        self.log = _Log(self.programs, self.folder, len(agents))
+        self.programs = compile_ahead(make_programs(groups), config.evaluation_episodes)
+        self.returns = Returns(self.programs, config.evaluation_episodes)
+        self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
+        self.facts = {"finished": False, "agents": len(self.agents)}
+        self.facts |= {"parameters": _size(self.learners), "agent_devices": self.programs.devices}
+        self.facts |= {"replay_bytes": _bytes(self.learners.buffers)}
+        self.facts |= runtime.describe(config.matmul_precision)
+        print(first_line(config, self.facts, cost.estimated_seconds(groups)), flush=True)
+        self.progress = Progress(config)
+        self.log = Log(self.programs, folder)
 
     def run(self) -> None:
         """Seed, learn, evaluate; write the tables as it goes."""
@@ -122,12 +117,12 @@ class _Training:
         clock.append(time.perf_counter())
         self.learners = Learners(states, buffers)
         if metrics is not None:
-            self.log.add(decision, np.asarray(metrics), self.programs.metric_names)
+            self.log.add(decision, jax.device_get(metrics))
         clock.append(time.perf_counter())
         self.log.tick(np.diff(clock))
         if decision % LOG_INTERVAL == 0:
             self.log.write(decision, self.config.action_repeat)
-            self.progress.move(decision, self.log.rate)
+            self.progress.move(decision, self.log.rate / len(self.agents))
         return self.close_episodes(result, seeding)
 
     def close_episodes(self, result: Observations, seeding: bool) -> Feedback:
@@ -143,13 +138,15 @@ class _Training:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
         self.progress.note(f"seeded; {self.config.seeding_decisions} updates of model and Q")
         states, buffers = self.learners
-        for _ in range(self.config.seeding_decisions):
-            states, metrics = self.programs.pretrain(states, buffers)
-            self.log.check(decision, np.asarray(metrics), self.programs.pretrain_metric_names)
+        for number in range(1, self.config.seeding_decisions + 1):
+            now = np.bool_(number % self.config.reanalyse_interval == 0)
+            states, buffers, metrics = self.programs.pretrain(states, buffers, now)
+            names = self.programs.pretrain_metric_names
+            self.log.check(decision, jax.device_get(metrics), names)
         self.learners = Learners(states, buffers)
 
     def evaluate(self, decision: int) -> None:
-        """Run evaluation episodes; append to returns.csv; write a checkpoint."""
+        """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
         states = self.learners.states
         planner, policy = self.returns.planner(states), self.returns.policy(states)
         env_step = decision * self.config.action_repeat
@@ -163,70 +160,34 @@ class _Training:
                 "seed": agent.seed,
                 "env_step": env_step,
                 "decision": decision,
-                "return": round(float(planner[index].mean()), 3),
-                "return_policy": round(float(policy[index].mean()), 3),
+                "return": round(float(planner.returns[index].mean()), 3),
+                "return_policy": round(float(policy.returns[index].mean()), 3),
                 "wall_s": wall,
             }
             for index, agent in enumerate(self.agents)
         ]
         runs.append_rows(self.folder / "returns.csv", rows)
         checkpoint.save(self.folder, env_step, states)
-        self.progress.evaluated(rows, self.log.rate)
+        _save_episodes(self.folder, env_step, planner)
+        self.progress.evaluated(rows, self.log.rate / len(self.agents))
 
 
-class _Log:
-    """Means of the metrics between rows of metrics.csv, and where the time went."""
-
-    def __init__(self, programs: Programs, folder: Path, agents: int) -> None:
-        self.names, self.path = programs.metric_names, folder / "metrics.csv"
-        self.rate = 0.0  # decisions a second, over the last interval
-        self.agents = agents
-        self._clear()
-
-    def _clear(self) -> None:
-        self.sums = np.zeros((self.agents, len(self.names)))
-        self.seconds = np.zeros(3)
-        self.updates = self.decisions = 0
-
-    def add(self, decision: int, metrics: np.ndarray, names: tuple[str, ...]) -> None:
-        """Add the metrics `[P, M]` of one update."""
-        self.check(decision, metrics, names)
-        self.sums += metrics
-        self.updates += 1
-
-    def check(self, decision: int, metrics: np.ndarray, names: tuple[str, ...]) -> None:
-        """Raise NonFiniteError that names the first term that is NaN or infinite."""
-        if np.isfinite(metrics).all():
-            return
-        agent, term = np.argwhere(~np.isfinite(metrics))[0]
-        raise NonFiniteError(
-            f"{names[term]} of agent {agent} is {metrics[agent, term]} at decision {decision}: "
-            "training stopped, the last good checkpoint is kept"
-        )
-
-    def tick(self, seconds: np.ndarray) -> None:
-        """Add the seconds of one decision: plan, environment, waiting for the update."""
-        self.seconds += seconds
-        self.decisions += 1
-
-    def write(self, decision: int, action_repeat: int) -> None:
-        """Append one row an agent, then start the next interval."""
-        total = self.seconds.sum()
-        self.rate = self.decisions / total
-        shares = (self.seconds / total).round(4)
-        head = {"env_step": decision * action_repeat, "decision": decision}
-        speed = {"decisions_per_s": round(self.rate, 2), "plan_share": shares[0],
-                 "environment_share": shares[1], "update_share": shares[2]}  # fmt: skip
-        means = self.sums / self.updates if self.updates else np.full_like(self.sums, np.nan)
-        runs.append_rows(self.path, [
-            head | {"agent": index} | speed
-            | {name: f"{value:.6g}" for name, value in zip(self.names, row, strict=True)}
-            for index, row in enumerate(means)
-        ])  # fmt: skip
-        self._clear()
+def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
+    """Keep each agent's first evaluation episode, for its video."""
+    seeds, actions, returns = evaluation.seeds[:, 0], evaluation.actions, evaluation.returns[:, 0]
+    np.savez(
+        folder / runs.EPISODES, env_step=env_step, seed=seeds, actions=actions, returns=returns
+    )
 
 
-def _size(states: AgentState) -> int:
-    """Return the number of trained parameters of one agent."""
-    trained: Any = (states.model, states.policy, states.prior)
-    return sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(trained))
+def _size(learners: Learners) -> int:
+    """Return the number of trained parameters of the largest agent."""
+    sizes = []
+    for states in learners.states:
+        trained: Any = (states.model, states.policy, states.prior)
+        sizes.append(sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(trained)))
+    return max(sizes)
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))

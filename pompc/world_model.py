@@ -12,7 +12,7 @@ from jax import Array
 
 from pompc.config import Config
 from pompc.networks import MLP, Params, apply
-from pompc.ops import Bins, Gaussian, clip_action, two_hot_decode
+from pompc.ops import Bins, Gaussian, clip_action, kl_divergence, two_hot_decode
 from pompc.planner import PlanningModel
 
 
@@ -76,7 +76,8 @@ class WorldModel:
 
         def ensemble(key: Array) -> Params:
             keys = jax.random.split(key, self.config.value_nets)
-            return jax.vmap(lambda k: self._q.init(k, *pair)["params"])(keys)
+            inputs = pair[:1] if self.config.critic == "v" else pair
+            return jax.vmap(lambda k: self._q.init(k, *inputs)["params"])(keys)
 
         return ModelParams(
             encoder=self._encoder.init(encoder, observation)["params"],
@@ -109,13 +110,17 @@ class WorldModel:
     def q_logits(
         self, q: Params, latent: Array, action: Array, dropout_key: Array | None = None
     ) -> Array:
-        """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on."""
+        """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on.
+
+        State values (`critic` v) read the latent alone: the one place where they differ.
+        """
+        inputs = (latent,) if self.config.critic == "v" else (latent, action)
         count = jax.tree.leaves(q)[0].shape[0]
         keys = [None] * count if dropout_key is None else jax.random.split(dropout_key, count)
         # Head by head, not vmapped: the activations of one head fit into a CPU's caches.
         heads = [jax.tree.map(lambda leaf, head=head: leaf[head], q) for head in range(count)]
         logits = [
-            apply(self._q, head, latent, action, dropout_key=key)
+            apply(self._q, head, *inputs, dropout_key=key)
             for head, key in zip(heads, keys, strict=True)
         ]
         return jnp.stack(logits)
@@ -131,22 +136,45 @@ class WorldModel:
         chosen = jax.random.permutation(key, self.config.value_nets)[:2]
         return jax.tree.map(lambda leaf: leaf[chosen], q)
 
-    def policy(self, policy: Params, latent: Array) -> Gaussian:
-        """Return the Gaussian of a policy or prior at latents `[..., Z]`, in action space.
+    def policy(self, policy: Params, latent: Array, log_std_min: float | None = None) -> Gaussian:
+        """Return the Gaussian of a policy or prior at latents `[..., Z]`.
 
-        The mean is squashed by tanh; samples are clipped to [-1, 1] by whoever draws them.
+        `clipped`: in action space, the mean squashed by tanh; samples are clipped to [-1, 1] by
+        whoever draws them. `squashed`: before the tanh that squashes samples.
         """
         mean, raw = jnp.split(apply(self._policy, policy, latent), 2, axis=-1)
-        low, high = self.config.log_std_min, self.config.log_std_max
-        log_std = low + 0.5 * (high - low) * (jnp.tanh(raw) + 1.0)
-        return Gaussian(jnp.tanh(mean), jnp.exp(log_std))
+        low = self.config.log_std_min if log_std_min is None else log_std_min
+        log_std = low + 0.5 * (self.config.log_std_max - low) * (jnp.tanh(raw) + 1.0)
+        return Gaussian(mean if self._squashed else jnp.tanh(mean), jnp.exp(log_std))
+
+    @property
+    def _squashed(self) -> bool:
+        return self.config.policy_form == "squashed"
 
     def sample_action(self, gaussian: Gaussian, noise: Array) -> Array:
-        """Return clip(mean + std · noise) in [-1, 1]; the clip is straight-through by default."""
-        action = gaussian.mean + gaussian.std * noise
-        return clip_action(action, self.config.straight_through)
+        """Return an action in [-1, 1]: mean + std · noise, clipped or squashed.
 
-    def planning_model(self, model: ModelParams, policy: Params, heads: Params) -> PlanningModel:
+        The clip is straight-through by default.
+        """
+        action = gaussian.mean + gaussian.std * noise
+        return (
+            jnp.tanh(action)
+            if self._squashed
+            else (clip_action(action, self.config.straight_through))
+        )
+
+    def mean_action(self, gaussian: Gaussian) -> Array:
+        """Return the action in [-1, 1] without noise."""
+        return jnp.tanh(gaussian.mean) if self._squashed else gaussian.mean
+
+    def divergence(self, p: Gaussian, q: Gaussian) -> Array:
+        """Return KL[p ‖ q] `[...]`: its sum over action dimensions, or the mean by option."""
+        share = self.action_dim if self.config.kl_reduction == "mean" else 1
+        return kl_divergence(p, q) / share
+
+    def planning_model(
+        self, model: ModelParams, policy: Params, heads: Params, log_std_min: float | None = None
+    ) -> PlanningModel:
         """Return the functions that the planner sees: one step, the policy, the terminal value."""
 
         def step(latent: Array, action: Array) -> tuple[Array, Array]:
@@ -154,7 +182,7 @@ class WorldModel:
             return reward, self.next_latent(model.dynamics, latent, action)
 
         def act(latent: Array, noise: Array) -> Array:
-            return self.sample_action(self.policy(policy, latent), noise)
+            return self.sample_action(self.policy(policy, latent, log_std_min), noise)
 
         def value(latent: Array, action: Array) -> Array:
             return jnp.mean(self.q_values(heads, latent, action), axis=0)

@@ -15,8 +15,7 @@ OBSERVATIONS, ACTIONS = 5, 2
 def make(config, seed=0, spread=1.0):
     """Return world, parts and an agent whose networks differ from their initial values."""
     world = WorldModel(config, OBSERVATIONS, ACTIONS)
-    parts = methods.parts(config.lam, config.prior)
-    points = methods.hypers(config.lam, config.prior, config.entropy_coef)
+    parts, points = methods.parts(config), methods.hypers(config)
     state = jax.jit(lambda key: agent.init(world, key, points, parts))(jax.random.PRNGKey(seed))
     rng = np.random.default_rng(seed)
 

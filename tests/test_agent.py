@@ -9,20 +9,25 @@ import numpy as np
 import pytest
 
 from pompc import agent, learner, methods
-from pompc.population import initial_arguments, make_programs, over_agents, replay_rows
-from pompc.world_model import WorldModel
+from pompc.population import (
+    initial_arguments,
+    make_groups,
+    make_programs,
+    over_agents,
+    replay_rows,
+)
 
 
 @functools.cache
 def _programs(config):
-    world = WorldModel(config, agents.OBSERVATIONS, agents.ACTIONS)
-    return world, make_programs(world, (config,))
+    groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+    return groups[0].world, make_programs(groups)
 
 
 def _filled(config, episodes=3, length=30, seeding=False):
     """Return world, programs and one agent after a few episodes of random observations."""
     world, programs = _programs(config)
-    states, buffers = programs.init(*initial_arguments((config,))), programs.create_replay()
+    states, buffers = programs.init(*initial_arguments(programs.groups))
     rng = np.random.default_rng(0)
     act = programs.act_seeding if seeding else programs.act
     close = programs.close_seeding if seeding else programs.close_episode
@@ -39,7 +44,7 @@ def _filled(config, episodes=3, length=30, seeding=False):
 def test_seeding_stores_zero_mean_and_maximum_std(small):
     for seeding in ("policy", "uniform"):
         config = small(seeding=seeding)
-        _, _, states, buffers = _filled(config, seeding=True)
+        _, _, (states,), (buffers,) = _filled(config, seeding=True)
         rows = int(buffers.rows[0])
         assert rows == 93
         assert (np.asarray(buffers.plan.mean[0, :rows]) == 0).all()
@@ -51,7 +56,7 @@ def test_seeding_stores_zero_mean_and_maximum_std(small):
 
 def test_every_row_holds_its_plan_and_the_last_one_too(small):
     config = small()
-    _, _, _, buffers = _filled(config)
+    _, _, _, (buffers,) = _filled(config)
     rows = int(buffers.rows[0])
     std = np.asarray(buffers.plan.std[0, :rows])
     assert ((std >= config.min_plan_std) & (std <= config.max_plan_std)).all()
@@ -62,15 +67,15 @@ def test_every_row_holds_its_plan_and_the_last_one_too(small):
 
 
 def test_an_episode_starts_without_the_previous_plan(small):
-    _, _, states, _ = _filled(small())
+    _, _, (states,), _ = _filled(small())
     assert (np.asarray(states.plan_mean) == 0).all()
 
 
 def test_pretraining_moves_model_and_q_only(small):
     config = small()
     _, programs, states, buffers = _filled(config)
-    before = jax.tree.map(np.array, states)
-    after, _ = programs.pretrain(states, buffers)
+    before = jax.tree.map(np.array, states[0])
+    (after,), _, _ = programs.pretrain(states, buffers, np.bool_(True))
     for name in ("encoder", "dynamics", "reward", "q"):
         assert _differs(getattr(before.model, name), getattr(after.model, name)), name
     for name in ("policy", "prior", "scales"):
@@ -87,14 +92,14 @@ def _differs(first, second):
 def test_reanalyse_writes_fresh_plans_back_every_interval(small):
     config = small()
     _, programs, states, buffers = _filled(config)
-    before = jax.tree.map(np.array, buffers.plan)
+    before = jax.tree.map(np.array, buffers[0].plan)
     states, buffers, _ = programs.update(states, buffers, np.bool_(False))
-    np.testing.assert_array_equal(before.mean, buffers.plan.mean)
-    states, buffers, _ = programs.update(states, buffers, np.bool_(True))
-    changed = (before.mean != np.asarray(buffers.plan.mean)).any(-1).sum()
+    np.testing.assert_array_equal(before.mean, buffers[0].plan.mean)
+    states, (buffer,), _ = programs.update(states, buffers, np.bool_(True))
+    changed = (before.mean != np.asarray(buffer.plan.mean)).any(-1).sum()
     assert 4 <= changed <= config.reanalyse_batch * config.horizon
-    rows = int(buffers.rows[0])
-    np.testing.assert_array_equal(before.mean[0, rows:], np.asarray(buffers.plan.mean)[0, rows:])
+    rows = int(buffer.rows[0])
+    np.testing.assert_array_equal(before.mean[0, rows:], np.asarray(buffer.plan.mean)[0, rows:])
 
 
 def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
@@ -103,7 +108,7 @@ def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
     world, _, state = agents.make(config)
     state = state._replace(plan_mean=jnp.ones_like(state.plan_mean))
     batch = agents.make_batch(config)
-    plans = learner.reanalyse(world, state, jax.random.PRNGKey(0), batch)
+    plans = learner.reanalyse(world, state, state.model.encoder, jax.random.PRNGKey(0), batch)
     assert plans.mean.shape == (config.horizon, config.reanalyse_batch, agents.ACTIONS)
     keys = jax.random.split(jax.random.PRNGKey(0), config.horizon * config.reanalyse_batch)
     for index, (t, b) in enumerate(np.ndindex(config.horizon, config.reanalyse_batch)):
@@ -136,8 +141,8 @@ def test_update_and_act_trace_once(small, monkeypatch):
     [(0.0, "reverse_kl", {"kl_value", "prior", "kl"}), (np.inf, "replay", {"kl_value", "prior"})],
 )
 def test_what_an_agent_does_not_use_is_not_there(small, lam, prior, absent):
-    _, programs, states, _ = _filled(small(lam=lam, prior=prior))
-    names = set(programs.metric_names)
+    _, programs, (states,), _ = _filled(small(lam=lam, prior=prior))
+    names = set(programs.metric_names[0])
     assert ("kl_value_loss" in names) == ("kl_value" not in absent)
     assert ("prior_loss" in names) == ("prior" not in absent)
     assert ("kl_mean" in names) == ("kl" not in absent)
@@ -151,7 +156,7 @@ def test_two_agents_in_one_program_equal_each_alone(small):
     world, parts, first = agents.make(small(lam=0.5), seed=1)
     second = agents.make(small(lam=9.0, prior="forward_kl"), seed=2)[2]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
-    buffer = _filled(world.config)[3]
+    (buffer,) = _filled(world.config)[3]
     buffers = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), buffer)
 
     def program(state, buffer, now):
@@ -188,9 +193,7 @@ def test_target_networks_follow_slowly(small):
     config = small(target_rate=0.25)
     world, _, state = agents.make(config)
     batch = agents.make_batch(config)
-    after, _ = learner.learn(
-        world, state, batch, methods.parts(config.lam, config.prior), jax.random.PRNGKey(0)
-    )
+    after, _ = learner.learn(world, state, batch, methods.parts(config), jax.random.PRNGKey(0))
     leaf = "output"
     old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
     np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)

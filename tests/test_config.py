@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from pompc import Config, ConfigError, config, methods, runs
+from pompc import Config, ConfigError, methods, presets, runs
 
 
 def test_paper_preset_is_table_3():
@@ -49,6 +49,13 @@ def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
         ({"lamda": 1}, ["unknown parameter 'lamda'", "did you mean 'lam'"]),
         ({"task": "cartpole-swinup"}, ["unknown task 'cartpole-swinup'", "cartpole-swingup"]),
         ({"method": "pomcp"}, ["unknown method 'pomcp'", "pompc"]),
+        ({"method": "tdmpc2", "lam": 1}, ["lam is 1.0", "0.0", "makes method tdmpc2"]),
+        ({"method": "pompc", "critic": "v"}, ["lam is 1.0", "inf with critic 'v'"]),
+        ({"policy_form": "squashed"}, ["lam is 1.0", "0, and no cloning", "squashed"]),
+        ({"lam": []}, ["lam is an empty list"]),
+        ({"lam": [0, -1]}, ["lam is -1.0"]),
+        ({"seeds": 0}, ["seeds is 0", "at least 1"]),
+        ({"min_plan_std": 0}, ["min_plan_std is 0.0", "greater than 0"]),
         ({"prior": "reverse"}, ["unknown prior 'reverse'", "reverse_kl", "forward_kl", "replay"]),
         ({"preset": "labtop"}, ["unknown preset 'labtop'", "paper", "did you mean 'laptop'"]),
         ({"lam": -1}, ["lam is -1.0", ">= 0, or inf"]),
@@ -98,7 +105,37 @@ def test_notebook_parameters_are_found_among_globals(tmp_path):
 
 
 def test_hypers_are_the_table_of_the_limits():
-    assert [float(v) for v in methods.hypers(0.0, "reverse_kl", 0.5)] == [0, 0, 1, 0.5, 0, 0]
-    assert [float(v) for v in methods.hypers(9.0, "forward_kl", 0.5)] == [9, 9, 1, 0.5, 1, 0]
-    assert [float(v) for v in methods.hypers(math.inf, "replay", 0.5)] == [1, 0, 0, 0, 0, 1]
-    assert set(config.PRESETS) == {"paper", "laptop"}
+    def numbers(**settings):
+        return [float(v) for v in methods.hypers(Config(preset="laptop", **settings))]
+
+    alpha = pytest.approx(1e-4)
+    assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0]
+    assert numbers(lam=9.0, prior="forward_kl") == [9, 9, 1, alpha, 0, 0, 1, 0]
+    assert numbers(lam=math.inf, prior="replay") == [1, 0, 0, 0, 0, 0, 0, 1]
+    assert numbers(method="bmpc") == [1, 0, 0, alpha, 0, 0, 0, 1]
+    assert numbers(method="tdmpc_square") == [0, 0, 1, alpha, 1, 0, 0, 1]
+    assert numbers(method="tdmpbc") == [0, 0, 1, alpha, 0, 1, 0, 0]
+    assert set(presets.PRESETS) == {"paper", "laptop"}
+
+
+def test_lists_make_a_population_in_which_nothing_is_there_twice():
+    """λ = 0 reads no prior, and a method that fixes λ stands for itself."""
+    found = Config(
+        preset="laptop", method=["pompc", "tdmpc2", "bmpc"], lam="[0, 1, inf]",
+        prior=["reverse_kl", "replay"], seeds=2, seed=5,
+    )  # fmt: skip
+    points = [(agent.method, agent.lam, agent.prior) for agent in found.agents]
+    assert len(points) == 14
+    assert points[::2] == [
+        ("pompc", 0.0, "reverse_kl"), ("pompc", 1.0, "reverse_kl"), ("pompc", 1.0, "replay"),
+        ("pompc", math.inf, "reverse_kl"), ("pompc", math.inf, "replay"),
+        ("tdmpc2", 0.0, "reverse_kl"), ("bmpc", math.inf, "replay"),
+    ]  # fmt: skip
+    assert {agent.seed for agent in found.agents} == {5, 6}
+    assert found.agents[-1].critic == "v"
+    assert (found.lam, found.seeds) == ((0.0, 1.0, math.inf), 2)
+    again = Config.from_json(found.to_json())
+    assert again == found
+    assert again.agents == found.agents
+    alone = Config(preset="laptop", lam=[2])
+    assert (alone.lam, alone.agents) == (2.0, (alone,))

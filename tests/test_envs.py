@@ -18,7 +18,8 @@ from gymnasium.utils.env_checker import check_env
 
 from pompc.envs import action_repeat, check_task, make_env, make_vector, task_names
 from pompc.envs.dmc import DmControlEnv
-from pompc.envs.vector import LocalVector, Observations, Vector, WorkerVector
+from pompc.envs.vector import LocalVector, Observations, Vector
+from pompc.envs.workers import WorkerVector
 from pompc.errors import ConfigError, nearest
 
 # One's own environments, as a user would write them: a module somewhere on Python's path.

@@ -135,15 +135,16 @@ def test_prior_loss_eq_12_and_13(scene, direction, scale):
 
 @pytest.mark.parametrize("lam", [0.0, 0.7, 9.0, np.inf])
 @pytest.mark.parametrize("scales", [(0.3, 0.5), (25.0, 60.0)])
-def test_policy_loss_eq_18(scene, lam, scales):
-    hypers = methods.hypers(lam, "reverse_kl", scene.config.entropy_coef)
+def test_policy_loss_eq_18(scene, small, lam, scales):
+    hypers = methods.hypers(small(lam=lam))
     latents = scene.rollout.latents[:-1]
     sample = actor.sample_policy(
         scene.world, scene.state.policy, scene.pair(scene.state.model.kl_q), latents, scene.noise
     )
     kept = scene.state.scales._replace(kl=jnp.float32(scales[0]), value=jnp.float32(scales[1]))
-    terms = actor.policy_terms(scene.world, sample, scene.planner, kept, hypers)
-    ours = losses.discounted_mean(terms, scene.batch.mask, scene.config.time_discount)
+    terms = actor.policy_terms(scene.world, sample, scene.planner, kept, scene.batch, scene.parts)
+    loss = losses.policy_loss(terms, hypers)
+    ours = losses.discounted_mean(loss, scene.batch.mask, scene.config.time_discount)
     expected = oracle.policy_loss(
         scene.params, latents, *scene.planner, scene.noise, PAIR, lam, *scales,
         scene.config.entropy_coef, scene.batch.mask, scene.settings,
@@ -151,9 +152,10 @@ def test_policy_loss_eq_18(scene, lam, scales):
     np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_lambda_zero_is_the_objective_of_tdmpc2(scene):
+def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
     """-Q / S - α A H alone: neither the prior nor its scale can change it."""
-    hypers = methods.hypers(0.0, "reverse_kl", 1e-4)
+    config = small(lam=0.0)
+    hypers, parts = methods.hypers(config), methods.parts(config)
     sample = actor.sample_policy(
         scene.world, scene.state.policy, scene.state.model.q, scene.rollout.latents[:-1],
         scene.noise,
@@ -161,26 +163,32 @@ def test_lambda_zero_is_the_objective_of_tdmpc2(scene):
     scales = scene.state.scales._replace(kl=jnp.float32(5.0), value=jnp.float32(3.0))
     shifted = Gaussian(scene.planner.mean + 1, scene.planner.std * 2)
     first, second = (
-        actor.policy_terms(scene.world, sample, planner, scales, hypers)
+        losses.policy_loss(
+            actor.policy_terms(scene.world, sample, planner, scales, scene.batch, parts), hypers
+        )
         for planner in (scene.planner, shifted)
     )
     np.testing.assert_array_equal(first, second)
     std = np.asarray(sample.gaussian.std, float)
     bonus = 1e-4 * 2 * (np.log(std) + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
     np.testing.assert_allclose(first, -np.asarray(sample.value) / 3 - bonus, rtol=1e-5)
-    assert methods.parts(0.0, "reverse_kl") == methods.Parts(False, False, False)
+    value_only = dict.fromkeys(methods.Parts._fields, False) | {"value": True}
+    assert parts == methods.Parts(**value_only)
 
 
-def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene):
+def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
     """Only KL[π_s ‖ stored planner] is left; no value can change the gradient."""
-    hypers = methods.hypers(np.inf, "replay", 1e-4)
-    assert methods.parts(np.inf, "replay") == methods.Parts(False, False, True)
+    config = small(lam=np.inf, prior="replay")
+    hypers, parts = methods.hypers(config), methods.parts(config)
+    needed = dict.fromkeys(methods.Parts._fields, False) | {"kl": True, "reanalyse": True}
+    assert parts == methods.Parts(**needed)
 
     def loss(policy, value):
         gaussian = scene.world.policy(policy, scene.rollout.latents[:-1])
         sample = actor.PolicySample(gaussian, value)
         scales = scene.state.scales._replace(kl=jnp.float32(2.0), value=jnp.float32(1.0))
-        return actor.policy_terms(scene.world, sample, scene.planner, scales, hypers).sum()
+        terms = actor.policy_terms(scene.world, sample, scene.planner, scales, scene.batch, parts)
+        return losses.policy_loss(terms, hypers).sum()
 
     small, large = (
         jax.grad(loss)(scene.state.policy, jnp.full(scene.batch.reward.shape, value))
@@ -198,8 +206,9 @@ def test_gradients_stay_where_they_belong(scene):
     after, _ = actor.step_prior(world, state, batch, rollout, scene.planner)
     assert _changed(state, after) == {"prior", "optimizers", "scales"}
     after, _ = actor.step_policy(
-        world, state, batch, rollout, scene.planner, state.model, jax.random.PRNGKey(0)
-    )
+        world, state, batch, rollout, scene.planner, state.model, scene.parts,
+        jax.random.PRNGKey(0),
+    )  # fmt: skip
     assert _changed(state, after) == {"policy", "optimizers", "scales"}
     kl = actor.weighted_target_kl(world, state, rollout, scene.next_planner)
     after, _ = critic.step_model(world, state, batch, rollout, kl, jax.random.PRNGKey(0))
@@ -267,7 +276,7 @@ def test_first_policy_step_is_adam_s(scene):
     world, state, batch, rollout = scene.world, scene.state, scene.batch, scene.rollout
     key = jax.random.PRNGKey(4)
     after, metrics = actor.step_policy(
-        world, state, batch, rollout, scene.planner, state.model, key
+        world, state, batch, rollout, scene.planner, state.model, scene.parts, key
     )
     assert metrics["policy_grad_norm"] > 0
     moved = np.concatenate([

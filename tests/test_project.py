@@ -18,7 +18,8 @@ import pytest
 import yaml
 
 from pompc import make_env
-from pompc.config import PAPER, Config
+from pompc.config import Config
+from pompc.presets import PAPER
 
 ROOT = Path(__file__).parent.parent
 # In pieces, so that this file does not hold what it looks for.
@@ -123,7 +124,7 @@ def test_train_page_has_one_cell_of_plain_parameters():
         (target,) = statement.targets
         assert isinstance(target, ast.Name)
         values[target.id] = ast.literal_eval(statement.value)
-    order = ["task", "method", "lam", "prior", "preset", "seed", "steps", "run_dir"]
+    order = ["task", "method", "lam", "prior", "preset", "seed", "seeds", "steps", "run_dir"]
     assert list(values) == order
     config = {name: value for name, value in values.items() if value is not None}
     assert Config(**config).task == "cartpole-swingup"

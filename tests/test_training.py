@@ -5,12 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, population, trainer
+from pompc import ConfigError, checkpoint, log, population, trainer
 
 COLUMNS = [
     "task", "method", "lam", "prior", "seed", "env_step", "decision", "return", "return_policy",
@@ -120,18 +121,19 @@ def test_a_run_without_folder_or_checkpoint_is_named(tmp_path):
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):
     original = population.make_programs
 
-    def poisoned(world, agents):
-        programs = original(world, agents)
-        column = programs.metric_names.index("value_loss")
+    def poisoned(groups):
+        programs = original(groups)
+        column = programs.metric_names[0].index("value_loss")
 
+        @jax.jit
         def update(*arguments):
-            states, buffers, metrics = programs.update(*arguments)
-            return states, buffers, metrics.at[0, column].set(np.nan)
+            states, buffers, (metrics,) = programs.update(*arguments)
+            return states, buffers, (metrics.at[0, column].set(np.nan),)
 
         return programs._replace(update=update)
 
     monkeypatch.setattr(trainer, "make_programs", poisoned)
-    with pytest.raises(trainer.NonFiniteError, match="value_loss of agent 0 is nan at decision 41"):
+    with pytest.raises(log.NonFiniteError, match="value_loss of agent 0 is nan at decision 41"):
         pompc.train(small(), tmp_path)
     assert checkpoint.saved_steps(tmp_path) == [0]
 

@@ -13,7 +13,8 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pompc.envs.vector import Failure, LocalVector, Start
+from pompc.envs.vector import LocalVector
+from pompc.envs.workers import Failure, Start
 
 
 def serve(connection: Connection[Any, Any]) -> None:

@@ -1,0 +1,67 @@
+"""Compile all programs of a run at once, in threads, while it already evaluates."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from pompc.population import Programs, initial_arguments
+
+Shape = jax.ShapeDtypeStruct
+
+
+class Ahead:
+    """A jitted function that compiles in a thread from the start; a call waits for it."""
+
+    def __init__(self, pool: ThreadPoolExecutor, function: Any, arguments: tuple[Any, ...]) -> None:
+        """Trace here, where tracing is single-threaded anyway; compile in the pool."""
+        self._compiled = pool.submit(function.lower(*arguments).compile)
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Call the compiled program."""
+        return self._compiled.result()(*arguments)
+
+
+def compile_ahead(programs: Programs, episodes: int) -> Programs:
+    """Return the programs of a run, compiling; `episodes` of each agent are evaluated together."""
+    if programs.devices > 1:
+        return programs  # how the agents are spread is known with the first arrays only
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="compile")
+    found: dict[str, Callable[..., Any]] = {
+        name: Ahead(pool, getattr(programs, name), arguments)
+        for name, arguments in _arguments(programs, episodes).items()
+    }
+    pool.shutdown(wait=False)
+    return programs._replace(**found)
+
+
+def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
+    """Return the shapes that each program is called with, in the order of their first call."""
+    groups = programs.groups
+    world = groups[0].world
+    count = sum(len(group.agents) for group in groups)
+    states, buffers = jax.eval_shape(programs.init, *initial_arguments(groups))
+    feedback = (
+        Shape((count, world.observation_dim), jnp.float32),
+        Shape((count,), jnp.float32),
+        Shape((count,), jnp.bool_),
+    )
+    now, done = Shape((), jnp.bool_), Shape((count,), jnp.bool_)
+    seen = Shape((count, episodes, world.observation_dim), jnp.float32)
+    keys = Shape((count, episodes, 2), jnp.uint32)
+    means = Shape((count, episodes, world.config.horizon, world.action_dim), jnp.float32)
+    return {
+        "evaluation_actions": (states, keys, seen, means),
+        "update": (states, buffers, now),
+        "policy_actions": (states, seen),
+        "act_seeding": (states, buffers, *feedback),
+        "pretrain": (states, buffers, now),
+        "close_seeding": (states, buffers, *feedback, done),
+        "act": (states, buffers, *feedback),
+        "close_episode": (states, buffers, *feedback, done),
+    }
