@@ -110,6 +110,20 @@ METHODS = {
 }
 
 
+def table() -> list[dict[str, str]]:
+    """Return the table of methods as text: what each is, minimises, comes from and sets."""
+    return [
+        {
+            "method": f"`{name}`",
+            "what it is": method.summary,
+            "policy loss": method.policy_loss,
+            "source": method.source,
+            "settings": ", ".join(f"`{key}={value!r}`" for key, value in method.settings.items()),
+        }
+        for name, method in METHODS.items()
+    ]
+
+
 class Hypers(NamedTuple):
     """What makes a method, as float32 scalars, so that agents that differ share one program."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,21 +13,14 @@ import numpy as np
 from pompc import checkpoint, cost, runs, runtime
 from pompc.ahead import compile_ahead
 from pompc.config import Config
-from pompc.envs.vector import Observations, Vector, make_vector
+from pompc.envs.vector import Vector, make_vector
 from pompc.evaluation import Evaluation, Returns, training_seed
 from pompc.log import Log
+from pompc.loop import Feedback, close_episodes, decide, first_feedback
 from pompc.population import Group, Learners, initial_arguments, make_groups, make_programs
 from pompc.progress import Progress, first_line
 
 LOG_INTERVAL = 500  # decisions between rows of metrics.csv
-
-
-class Feedback(NamedTuple):
-    """What the environments last said, `[P, ...]`."""
-
-    observation: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
 
 
 def train(config: Config, run_dir: str | Path) -> None:
@@ -83,11 +76,7 @@ class _Training:
         """Seed, learn, evaluate; write the tables as it goes."""
         runs.write_provenance(self.folder, self.facts)
         self.evaluate(0)
-        feedback = Feedback(
-            self.vector.reset(),
-            np.zeros(len(self.agents), np.float32),
-            np.zeros(len(self.agents), bool),
-        )
+        feedback = first_feedback(self.vector)
         for decision in range(1, self.config.decisions + 1):
             feedback = self.decide(decision, feedback)
             if decision == self.config.seeding_decisions:
@@ -101,38 +90,22 @@ class _Training:
         runs.write_provenance(self.folder, self.facts)
 
     def decide(self, decision: int, feedback: Feedback) -> Feedback:
-        """Take one decision of every agent; update while the simulators step."""
-        seeding = decision <= self.config.seeding_decisions
-        clock = [time.perf_counter()]
-        program = self.programs.act_seeding if seeding else self.programs.act
-        states, buffers, actions = program(*self.learners, *feedback)
-        self.vector.send(np.asarray(actions))
-        clock.append(time.perf_counter())
-        metrics = None
+        """Take one decision of every agent, and log it."""
+        seeding, started = decision <= self.config.seeding_decisions, time.perf_counter()
+        reanalyse_now = None
         if not seeding and decision % self.config.update_every == 0:
             number = (decision - self.config.seeding_decisions) // self.config.update_every
-            now = np.bool_(number % self.config.reanalyse_interval == 0)
-            states, buffers, metrics = self.programs.update(states, buffers, now)
-        result = self.vector.receive()
-        clock.append(time.perf_counter())
-        self.learners = Learners(states, buffers)
-        if metrics is not None:
-            self.log.add(decision, jax.device_get(metrics))
-        clock.append(time.perf_counter())
-        self.log.tick(np.diff(clock))
+            reanalyse_now = number % self.config.reanalyse_interval == 0
+        made = decide(self.programs, self.vector, self.learners, feedback, seeding, reanalyse_now)
+        if made.metrics is not None:
+            self.log.add(decision, jax.device_get(made.metrics))
+        waited = time.perf_counter() - started - sum(made.seconds)
+        self.log.tick(np.array([*made.seconds, waited]))
         if decision % LOG_INTERVAL == 0:
             self.log.write(decision, self.config.action_repeat)
             self.progress.move(decision, self.log.rate / len(self.agents))
-        return self.close_episodes(result, seeding)
-
-    def close_episodes(self, result: Observations, seeding: bool) -> Feedback:
-        """Store the last observation of the episodes that ended; return the next feedback."""
-        done = result.terminated | result.truncated
-        if done.any():
-            program = self.programs.close_seeding if seeding else self.programs.close_episode
-            outcome = result.final_observation, result.reward, result.terminated
-            self.learners = Learners(*program(*self.learners, *outcome, done))
-        return Feedback(result.observation, result.reward, result.terminated)
+        self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
+        return Feedback(made.result.observation, made.result.reward, made.result.terminated)
 
     def pretrain(self, decision: int) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""

@@ -17,19 +17,23 @@ def make(config, seed=0, spread=1.0):
     world = WorldModel(config, OBSERVATIONS, ACTIONS)
     parts, points = methods.parts(config), methods.hypers(config)
     state = jax.jit(lambda key: agent.init(world, key, points, parts))(jax.random.PRNGKey(seed))
-    rng = np.random.default_rng(seed)
+    return world, parts, shake(state, np.random.default_rng(seed), spread)
 
-    def shake(tree):
+
+def shake(state, rng, spread=1.0):
+    """Return an agent, or agents, whose networks differ from their initial values."""
+
+    def shaken(tree):
         return jax.tree.map(
             lambda leaf: leaf + spread * 0.2 * rng.normal(size=leaf.shape).astype(np.float32), tree
         )
 
     changed = {
-        name: shake(getattr(state, name))
+        name: shaken(getattr(state, name))
         for name in ("model", "targets", "policy", "prior")
         if getattr(state, name) is not None
     }
-    return world, parts, state._replace(**changed)
+    return state._replace(**changed)
 
 
 def make_batch(config, seed=0):

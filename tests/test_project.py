@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pompc import make_env
+from pompc import make_env, methods
 from pompc.config import Config
 from pompc.presets import PAPER
 
@@ -107,6 +107,12 @@ def test_notation_names_keys_that_exist_and_all_of_table_3():
     keys = {name for row in rows for name in names(row[3])}
     assert keys <= {field.name for field in dataclasses.fields(Config)}
     assert set(PAPER) - {"evaluate_every"} <= keys
+
+
+def test_the_page_on_methods_prints_their_table():
+    page = (ROOT / "book/methods.md").read_text()
+    for row in methods.table():
+        assert f"| {' | '.join(row.values())} |\n" in page
 
 
 @functools.cache
