@@ -11,8 +11,8 @@ from jax import Array
 
 from pompc import losses
 from pompc.agent import AgentState, Scales, policy_optimizer
+from pompc.hypers import Parts
 from pompc.losses import PolicyTerms
-from pompc.methods import Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian, entropy, log_likelihood, update_scale
 from pompc.replay import Batch

@@ -11,7 +11,7 @@ from jax import Array
 
 from pompc import replay
 from pompc.config import Config
-from pompc.methods import Hypers, Parts
+from pompc.hypers import Hypers, Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian
 from pompc.planner import Plan, choose_action, draw_noise, plan, stored_policy

@@ -20,7 +20,7 @@ import pandas as pd
 
 from pompc import cost, loop, peers, runtime
 from pompc.config import Config
-from pompc.envs.vector import Vector, make_vector
+from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
 from pompc.population import Learners, Programs, initial_arguments, make_groups, make_programs
 from pompc.trainer import environment_workers

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pompc import envs
 from pompc.errors import ConfigError, nearest
 from pompc.methods import METHODS, PRIORS
-
-if TYPE_CHECKING:
-    from pompc.config import Config
 
 _CHOICES = {
     "seeding": ("policy", "uniform"),
@@ -42,8 +39,8 @@ _NOT_NEGATIVE = (
 )  # fmt: skip
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError unless every value of one agent's configuration is allowed."""
+def check(config: Any) -> None:
+    """Raise ConfigError unless every value of one agent's `Config` is allowed."""
     check_choice("method", config.method, tuple(METHODS))
     check_choice("prior", config.prior, tuple(PRIORS))
     for name, value in METHODS[config.method].settings.items():
@@ -63,7 +60,7 @@ def check(config: Config) -> None:
     _check_sizes(config)
 
 
-def _check_sizes(config: Config) -> None:
+def _check_sizes(config: Any) -> None:
     repeat = envs.action_repeat(config.task)
     fits = config.action_repeat == repeat
     _require(fits, config, "action_repeat", f"{repeat} for {config.task}")
@@ -94,7 +91,7 @@ def _check_sizes(config: Config) -> None:
     _check_combinations(config)
 
 
-def _check_combinations(config: Config) -> None:
+def _check_combinations(config: Any) -> None:
     """Raise ConfigError for options that have no meaning together."""
     spread = config.min_plan_std > 0 or config.clone_std_min > 0
     _require(spread, config, "min_plan_std", "greater than 0 where clone_std_min is 0")
@@ -117,6 +114,6 @@ def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"unknown {name} {value!r}: choose one of {', '.join(allowed)}{hint}")
 
 
-def _require(holds: bool, config: Config, name: str, allowed: str) -> None:
+def _require(holds: bool, config: Any, name: str, allowed: str) -> None:
     if not holds:
         raise ConfigError(f"{name} is {getattr(config, name)!r} but must be {allowed}")

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pompc.methods import Parts
+from pompc.hypers import Parts
 from pompc.population import Group
 from pompc.world_model import WorldModel
 

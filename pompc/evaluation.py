@@ -17,7 +17,7 @@ from jax import Array
 from pompc import checkpoint, envs, runs, runtime, video
 from pompc.agent import AgentState
 from pompc.config import Config
-from pompc.envs.vector import Vector, make_vector
+from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
 from pompc.population import Group, Programs, initial_arguments, make_groups, make_programs
 from pompc.runs import read_config

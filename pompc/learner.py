@@ -8,7 +8,7 @@ from jax import Array
 
 from pompc import actor, critic, replay
 from pompc.agent import AgentState, make_plan, plans_at_once
-from pompc.methods import Parts
+from pompc.hypers import Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian
 from pompc.planner import stored_policy

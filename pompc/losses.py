@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from pompc.methods import Hypers
+from pompc.hypers import Hypers
 from pompc.ops import Bins, Gaussian, kl_divergence, two_hot_cross_entropy
 
 

@@ -24,7 +24,7 @@ from jax.sharding import Mesh, PartitionSpec
 from pompc import agent, learner, replay
 from pompc.agent import AgentState
 from pompc.config import Config
-from pompc.methods import Parts, hypers, parts
+from pompc.hypers import Parts, hypers, parts
 from pompc.replay import Replay
 from pompc.rollout import Metrics
 from pompc.world_model import WorldModel

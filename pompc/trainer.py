@@ -13,7 +13,7 @@ import numpy as np
 from pompc import checkpoint, cost, runs, runtime
 from pompc.ahead import compile_ahead
 from pompc.config import Config
-from pompc.envs.vector import Vector, make_vector
+from pompc.envs import Vector, make_vector
 from pompc.evaluation import Evaluation, Returns, training_seed
 from pompc.log import Log
 from pompc.loop import Feedback, close_episodes, decide, first_feedback

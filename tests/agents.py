@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import oracle
 
-from pompc import agent, methods, replay
+from pompc import agent, replay
+from pompc.hypers import hypers, parts
 from pompc.ops import Gaussian
 from pompc.world_model import WorldModel
 
@@ -15,9 +16,9 @@ OBSERVATIONS, ACTIONS = 5, 2
 def make(config, seed=0, spread=1.0):
     """Return world, parts and an agent whose networks differ from their initial values."""
     world = WorldModel(config, OBSERVATIONS, ACTIONS)
-    parts, points = methods.parts(config), methods.hypers(config)
-    state = jax.jit(lambda key: agent.init(world, key, points, parts))(jax.random.PRNGKey(seed))
-    return world, parts, shake(state, np.random.default_rng(seed), spread)
+    needed, points = parts(config), hypers(config)
+    state = jax.jit(lambda key: agent.init(world, key, points, needed))(jax.random.PRNGKey(seed))
+    return world, needed, shake(state, np.random.default_rng(seed), spread)
 
 
 def shake(state, rng, spread=1.0):

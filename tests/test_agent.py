@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import agent, learner, methods
+from pompc import agent, learner
+from pompc.hypers import parts
 from pompc.population import (
     initial_arguments,
     make_groups,
@@ -193,7 +194,7 @@ def test_target_networks_follow_slowly(small):
     config = small(target_rate=0.25)
     world, _, state = agents.make(config)
     batch = agents.make_batch(config)
-    after, _ = learner.learn(world, state, batch, methods.parts(config), jax.random.PRNGKey(0))
+    after, _ = learner.learn(world, state, batch, parts(config), jax.random.PRNGKey(0))
     leaf = "output"
     old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
     np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)

@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from pompc import Config, ConfigError, methods, presets, runs
+from pompc import Config, ConfigError, presets, runs
+from pompc.hypers import hypers
 
 
 def test_paper_preset_is_table_3():
@@ -106,7 +107,7 @@ def test_notebook_parameters_are_found_among_globals(tmp_path):
 
 def test_hypers_are_the_table_of_the_limits():
     def numbers(**settings):
-        return [float(v) for v in methods.hypers(Config(preset="laptop", **settings))]
+        return [float(v) for v in hypers(Config(preset="laptop", **settings))]
 
     alpha = pytest.approx(1e-4)
     assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0]

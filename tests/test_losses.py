@@ -7,8 +7,9 @@ import numpy as np
 import oracle
 import pytest
 
-from pompc import actor, critic, learner, losses, methods
+from pompc import actor, critic, learner, losses
 from pompc.agent import TargetParams
+from pompc.hypers import Parts, hypers, parts
 from pompc.ops import Gaussian
 from pompc.rollout import make_rollout
 
@@ -136,14 +137,14 @@ def test_prior_loss_eq_12_and_13(scene, direction, scale):
 @pytest.mark.parametrize("lam", [0.0, 0.7, 9.0, np.inf])
 @pytest.mark.parametrize("scales", [(0.3, 0.5), (25.0, 60.0)])
 def test_policy_loss_eq_18(scene, small, lam, scales):
-    hypers = methods.hypers(small(lam=lam))
+    weights = hypers(small(lam=lam))
     latents = scene.rollout.latents[:-1]
     sample = actor.sample_policy(
         scene.world, scene.state.policy, scene.pair(scene.state.model.kl_q), latents, scene.noise
     )
     kept = scene.state.scales._replace(kl=jnp.float32(scales[0]), value=jnp.float32(scales[1]))
     terms = actor.policy_terms(scene.world, sample, scene.planner, kept, scene.batch, scene.parts)
-    loss = losses.policy_loss(terms, hypers)
+    loss = losses.policy_loss(terms, weights)
     ours = losses.discounted_mean(loss, scene.batch.mask, scene.config.time_discount)
     expected = oracle.policy_loss(
         scene.params, latents, *scene.planner, scene.noise, PAIR, lam, *scales,
@@ -155,7 +156,7 @@ def test_policy_loss_eq_18(scene, small, lam, scales):
 def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
     """-Q / S - α A H alone: neither the prior nor its scale can change it."""
     config = small(lam=0.0)
-    hypers, parts = methods.hypers(config), methods.parts(config)
+    weights, own = hypers(config), parts(config)
     sample = actor.sample_policy(
         scene.world, scene.state.policy, scene.state.model.q, scene.rollout.latents[:-1],
         scene.noise,
@@ -164,7 +165,7 @@ def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
     shifted = Gaussian(scene.planner.mean + 1, scene.planner.std * 2)
     first, second = (
         losses.policy_loss(
-            actor.policy_terms(scene.world, sample, planner, scales, scene.batch, parts), hypers
+            actor.policy_terms(scene.world, sample, planner, scales, scene.batch, own), weights
         )
         for planner in (scene.planner, shifted)
     )
@@ -172,23 +173,23 @@ def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
     std = np.asarray(sample.gaussian.std, float)
     bonus = 1e-4 * 2 * (np.log(std) + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
     np.testing.assert_allclose(first, -np.asarray(sample.value) / 3 - bonus, rtol=1e-5)
-    value_only = dict.fromkeys(methods.Parts._fields, False) | {"value": True}
-    assert parts == methods.Parts(**value_only)
+    value_only = dict.fromkeys(Parts._fields, False) | {"value": True}
+    assert own == Parts(**value_only)
 
 
 def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
     """Only KL[π_s ‖ stored planner] is left; no value can change the gradient."""
     config = small(lam=np.inf, prior="replay")
-    hypers, parts = methods.hypers(config), methods.parts(config)
-    needed = dict.fromkeys(methods.Parts._fields, False) | {"kl": True, "reanalyse": True}
-    assert parts == methods.Parts(**needed)
+    weights, own = hypers(config), parts(config)
+    needed = dict.fromkeys(Parts._fields, False) | {"kl": True, "reanalyse": True}
+    assert own == Parts(**needed)
 
     def loss(policy, value):
         gaussian = scene.world.policy(policy, scene.rollout.latents[:-1])
         sample = actor.PolicySample(gaussian, value)
         scales = scene.state.scales._replace(kl=jnp.float32(2.0), value=jnp.float32(1.0))
-        terms = actor.policy_terms(scene.world, sample, scene.planner, scales, scene.batch, parts)
-        return losses.policy_loss(terms, hypers).sum()
+        terms = actor.policy_terms(scene.world, sample, scene.planner, scales, scene.batch, own)
+        return losses.policy_loss(terms, weights).sum()
 
     small, large = (
         jax.grad(loss)(scene.state.policy, jnp.full(scene.batch.reward.shape, value))

@@ -12,7 +12,8 @@ import pytest
 
 import pompc
 from pompc import actor, critic, learner, losses, replay
-from pompc.methods import METHODS, hypers
+from pompc.hypers import hypers
+from pompc.methods import METHODS
 from pompc.ops import Gaussian
 from pompc.planner import Plan, choose_action, stored_policy
 from pompc.rollout import make_rollout, reduce_over_time

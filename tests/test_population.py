@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from pompc import Config, agent, cost, learner, replay
-from pompc.methods import hypers, parts
+from pompc.hypers import hypers, parts
 from pompc.population import Learners, initial_arguments, make_groups, make_programs
 from pompc.world_model import WorldModel
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from pompc.envs import dmc, gym
 from pompc.envs.dmc import task_names
-from pompc.envs.vector import Observations, Vector, make_vector
+from pompc.envs.vector import Observations, Vector
+from pompc.envs.workers import make_vector
 
 __all__ = [
     "Observations",

@@ -12,8 +12,6 @@ from typing import NamedTuple, Self
 import numpy as np
 from gymnasium.spaces import flatdim
 
-from pompc.errors import ConfigError
-
 
 class Observations(NamedTuple):
     """What one step of `P` environments returns; an environment that is done starts again.
@@ -86,31 +84,6 @@ class Vector(ABC):
         expected = (self.count, self.action_dim)
         if actions.shape != expected:
             raise ValueError(f"actions of {self.task!r} have shape {actions.shape}, not {expected}")
-
-
-def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
-    """Make one environment per seed; environment `i` depends on `seeds[i]` alone.
-
-    Args:
-        task: the name of the task.
-        seeds: `P` seeds, at least one.
-        workers: 0 keeps all environments in this process; otherwise the number of worker
-            processes among which they are split evenly, at most `P`.
-
-    Raises:
-        ConfigError: for an unknown task, no seeds, or a negative number of workers.
-        RuntimeError: if a worker cannot start. Later, `reset`, `send` and `receive` raise it when
-            a worker fails or an environment returns NaN or infinity.
-    """
-    from pompc.envs import check_task
-    from pompc.envs.workers import WorkerVector
-
-    task = check_task(task)
-    if not seeds:
-        raise ConfigError("seeds is empty, but a vector needs at least one environment")
-    if workers < 0:
-        raise ConfigError(f"workers is {workers}, but must be 0 (this process) or more")
-    return WorkerVector(task, seeds, workers) if workers else LocalVector(task, seeds)
 
 
 class LocalVector(Vector):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pompc.envs.process import module_command, module_environment
-from pompc.envs.vector import Observations, Vector
+from pompc.envs.vector import LocalVector, Observations, Vector
+from pompc.errors import ConfigError
 
 # A worker is one simulator on one core; without this, NumPy starts a thread per core in each. It
 # renders nothing, whatever the parent's MUJOCO_GL.
@@ -21,6 +22,30 @@ _WORKER_VARIABLES = {
     "MUJOCO_GL": "disabled",
 }
 _GRACE_S = 5.0  # for a worker to end by itself once its pipe is closed
+
+
+def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
+    """Make one environment per seed; environment `i` depends on `seeds[i]` alone.
+
+    Args:
+        task: the name of the task.
+        seeds: `P` seeds, at least one.
+        workers: 0 keeps all environments in this process; otherwise the number of worker
+            processes among which they are split evenly, at most `P`.
+
+    Raises:
+        ConfigError: for an unknown task, no seeds, or a negative number of workers.
+        RuntimeError: if a worker cannot start. Later, `reset`, `send` and `receive` raise it when
+            a worker fails or an environment returns NaN or infinity.
+    """
+    from pompc.envs import check_task
+
+    task = check_task(task)
+    if not seeds:
+        raise ConfigError("seeds is empty, but a vector needs at least one environment")
+    if workers < 0:
+        raise ConfigError(f"workers is {workers}, but must be 0 (this process) or more")
+    return WorkerVector(task, seeds, workers) if workers else LocalVector(task, seeds)
 
 
 class Start(NamedTuple):
