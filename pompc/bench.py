@@ -252,6 +252,20 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             arguments.rounds, "decisions": arguments.decisions, **facts, "rows": rows}  # fmt: skip
 
 
+def table(result: dict[str, Any]) -> pd.DataFrame:
+    """Return the rows of a measurement as text, the most telling digits alone."""
+    rows = pd.DataFrame(result["rows"]).reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
+    return rows.map(lambda value: "" if pd.isna(value) else _short(value))
+
+
+def _short(value: Any) -> str:
+    return (
+        f"{value:.3g}"
+        if isinstance(value, float) and abs(value) < 1000
+        else (f"{value:.0f}" if isinstance(value, float) else str(value))
+    )
+
+
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m pompc.bench", description=__doc__)
     parser.add_argument("--preset", default="auto", help="paper, laptop or auto")
@@ -276,10 +290,9 @@ def main(values: Sequence[str]) -> None:
         result = measure(arguments)
     except ConfigError as error:
         sys.exit(str(error))
-    rows = pd.DataFrame(result["rows"]).reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
     print(f"{result['task']}, {result['preset']}, {result['device']}; matrix products "
           f"{result['peak_gflops']:.0f} GFLOP/s at most")  # fmt: skip
-    print(rows.to_string(index=False, float_format="{:.2f}".format, na_rep=""))
+    print(table(result).to_string(index=False))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
