@@ -123,11 +123,14 @@ def make_plan(
     return plan(model, latent, previous_mean, noise, world.config)
 
 
-def plans_at_once(config: Config, count: int) -> int:
-    """Return how many of `count` plans to batch: all on a GPU, on a CPU what its caches hold."""
+def at_once(config: Config, count: int, rows: int) -> int:
+    """Return how many of `count` programs with activations of `rows` rows to batch.
+
+    All on a GPU; on a CPU as many as its caches hold.
+    """
     if jax.default_backend() != "cpu":
         return count
-    activation = 4 * config.plan_samples * config.hidden_dim  # bytes
+    activation = 4 * rows * config.hidden_dim  # bytes
     return min(count, max(1, 2**20 // activation))
 
 

@@ -15,7 +15,7 @@ from pompc.population import Group
 from pompc.world_model import WorldModel
 
 # A rough guess: elementwise work beside the products, which a decision's time also goes to.
-_SHARE_OF_PRODUCTS = 0.8
+_SHARE_OF_PRODUCTS = 0.6
 _EPISODE_STEPS = 1000
 
 

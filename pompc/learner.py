@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc import actor, critic, replay
-from pompc.agent import AgentState, make_plan, plans_at_once
+from pompc.agent import AgentState, at_once, make_plan
 from pompc.hypers import Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian
@@ -162,7 +162,8 @@ def reanalyse(
         return stored_policy(made, plan_key, config.clone_mean)
 
     inputs = jax.random.split(key, count), latents
-    plans = jax.lax.map(replan, inputs, batch_size=plans_at_once(config, count))
+    together = at_once(config, count, config.plan_samples)
+    plans = jax.lax.map(replan, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
     return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
 

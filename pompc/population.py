@@ -127,8 +127,10 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         per_agent: Callable[[Group], Callable[..., Any]],
         donate: tuple[int, ...] = (),
         shared: int = 0,
+        rows: Callable[[Config], int] = _rows_of_plan,
     ) -> Any:
-        return jax.jit(_by_group(groups, per_agent, mesh, shared), donate_argnums=donate)
+        program = _by_group(groups, per_agent, mesh, shared, rows)
+        return jax.jit(program, donate_argnums=donate)
 
     def learning(name: str) -> Callable[[Group], Callable[..., Any]]:
         def of_group(group: Group) -> Callable[..., Any]:
@@ -149,8 +151,8 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         act_seeding=jitted(lambda group: partial(agent.act_seeding, group.world), (0, 1)),
         close_episode=jitted(_close(seeding=False), (0, 1)),
         close_seeding=jitted(_close(seeding=True), (0, 1)),
-        pretrain=jitted(learning("pretrain"), (0, 1), shared=1),
-        update=jitted(learning("update"), (0, 1), shared=1),
+        pretrain=jitted(learning("pretrain"), (0, 1), 1, _rows_of_update),
+        update=jitted(learning("update"), (0, 1), 1, _rows_of_update),
         evaluation_actions=jitted(_evaluation),
         policy_actions=jitted(lambda group: partial(agent.policy_action, group.world)),
         metric_names=(),
@@ -197,7 +199,8 @@ def _close(seeding: bool) -> Callable[[Group], Callable[..., Any]]:
 def _evaluation(group: Group) -> Callable[..., Any]:
     def program(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
         one = partial(agent.evaluation_action, group.world, state)
-        together = agent.plans_at_once(group.world.config, observations.shape[0])
+        config = group.world.config
+        together = agent.at_once(config, observations.shape[0], _rows_of_plan(config))
         return jax.lax.map(lambda xs: one(*xs), (keys, observations, means), batch_size=together)
 
     return program
@@ -208,18 +211,20 @@ def _by_group(
     per_agent: Callable[[Group], Callable[..., Any]],
     mesh: Mesh,
     shared: int,
+    rows: Callable[[Config], int],
 ) -> Callable[..., Any]:
     """Return one function of the population from a function of one agent of each group.
 
     Tuples of states or buffers are taken by group, arrays along their axis `P`, the last `shared`
-    arguments whole.
+    arguments whole. `rows` of the activations of one agent decide how many are batched.
     """
 
     def program(*args: Any) -> Any:
         results = []
         for index, group in enumerate(groups):
-            size = len(group.agents) // mesh.size
-            function = over_agents(per_agent(group), size, shared, _together(group))
+            size, config = len(group.agents) // mesh.size, group.world.config
+            together = agent.at_once(config, size, rows(config))
+            function = over_agents(per_agent(group), size, shared, together)
             split = len(args) - shared
             own = [_of_group(argument, index, group) for argument in args[:split]]
             results.append(_sharded(function, mesh, len(own), shared)(*own, *args[split:]))
@@ -241,9 +246,13 @@ def _join(outputs: Sequence[Any]) -> Any:
     return jnp.concatenate(outputs) if isinstance(outputs[0], Array) else tuple(outputs)
 
 
-def _together(group: Group) -> int:
-    """Return how many agents to vmap at once: on a CPU what its caches hold."""
-    return agent.plans_at_once(group.world.config, len(group.agents))
+def _rows_of_plan(config: Config) -> int:
+    return config.plan_samples
+
+
+def _rows_of_update(config: Config) -> int:
+    # The forward pass of a layer is kept for the backward one; four of them, measured.
+    return 4 * config.horizon * config.batch_size
 
 
 def _mesh(groups: tuple[Group, ...]) -> Mesh:

@@ -22,6 +22,13 @@ def compilation_cache(tmp_path_factory):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Free a module's compiled programs: those of all together would fill the memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def small():
     """Return a function that makes a configuration of very small networks."""

@@ -239,7 +239,7 @@ def every_method(small, tmp_path_factory):
         config = small(
             task="gym:point_env:Point-v0", method=list(METHODS), steps=700, evaluate_every=700,
             seeding_decisions=200, seeding="uniform", learning_rate=3e-3,
-            encoder_learning_rate=3e-3, evaluation_episodes=4, elites=4,
+            encoder_learning_rate=3e-3, evaluation_episodes=4, elites=4, value_nets=2, horizon=2,
         )  # fmt: skip
         pompc.train(config, folder / "run")
         yield pompc.load_runs(folder / "run")

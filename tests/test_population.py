@@ -54,7 +54,7 @@ def test_agents_that_differ_in_arrays_share_a_group(small):
 @pytest.fixture(scope="module")
 def three(small):
     """Return a population of two that share a group and one with λ = 0, and each of them alone."""
-    config = small(lam=[0.5, 9.0, 0.0], plan_samples=16, elites=5)
+    config = small(lam=[0.5, 9.0, 0.0], plan_samples=16, elites=5, value_nets=2)
     together = make_programs(_groups(config))
     return together, [make_programs(_groups(member)) for member in config.agents]
 
@@ -154,12 +154,12 @@ print("equal")
 
 def test_agents_spread_over_eight_devices_equal_one_device(small):
     """Two groups of eight agents; the devices are forced ones of the host."""
-    config = small()
+    config = small(value_nets=2, horizon=2)
     settings = {
         name: getattr(config, name)
         for name in ("task", "preset", "encoder_dim", "latent_dim", "hidden_dim", "bins",
                      "plan_samples", "policy_samples", "elites", "mppi_iterations", "batch_size",
-                     "reanalyse_batch", "seeding_decisions", "steps", "value_nets")
+                     "reanalyse_batch", "seeding_decisions", "steps", "value_nets", "horizon")
     } | {"lam": [0.0, 0.5], "seeds": 8}  # fmt: skip
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
     tests = os.path.dirname(__file__)

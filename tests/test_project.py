@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from pompc import make_env, methods
+from pompc import bench, make_env, methods
 from pompc.config import Config
 from pompc.presets import PAPER
 
@@ -113,6 +113,13 @@ def test_the_page_on_methods_prints_their_table():
     page = (ROOT / "book/methods.md").read_text()
     for row in methods.table():
         assert f"| {' | '.join(row.values())} |\n" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "runs/bench").glob("*.json")), ids=lambda p: p.stem)
+def test_the_page_on_speed_prints_what_was_measured(path: Path):
+    page = (ROOT / "book/speed.md").read_text()
+    for row in bench.table(json.loads(path.read_text())).to_numpy():
+        assert f"| {' | '.join(row)} |\n" in page
 
 
 @functools.cache
