@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from pompc import runtime
 from pompc.population import Programs, initial_arguments
 
 Shape = jax.ShapeDtypeStruct
@@ -31,7 +31,7 @@ def compile_ahead(programs: Programs, episodes: int) -> Programs:
     """Return the programs of a run, compiling; `episodes` of each agent are evaluated together."""
     if programs.devices > 1:
         return programs  # how the agents are spread is known with the first arrays only
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="compile")
+    pool = ThreadPoolExecutor(runtime.cores(), thread_name_prefix="compile")
     found: dict[str, Callable[..., Any]] = {
         name: Ahead(pool, getattr(programs, name), arguments)
         for name, arguments in _arguments(programs, episodes).items()

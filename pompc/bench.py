@@ -41,15 +41,13 @@ Measures = dict[str, Callable[[], Any]]
 class Ours:
     """A population of this project, ready to be timed."""
 
-    def __init__(self, config: Config, population: int) -> None:
+    def __init__(self, config: Config) -> None:
         """Compile its programs and fill its buffers."""
-        self.config, self.population = config, population
-        seeds = list(range(population))
-        self.vector = make_vector(config.task, seeds, environment_workers(population))
-        self.groups = make_groups(
-            Config(**{**_settings(config), "seeds": population}).agents,
-            self.vector.observation_dim, self.vector.action_dim,
-        )  # fmt: skip
+        self.config, self.population = config.agents[0], len(config.agents)
+        workers = environment_workers(self.population)
+        self.vector = make_vector(config.task, range(self.population), workers)
+        sizes = self.vector.observation_dim, self.vector.action_dim
+        self.groups = make_groups(config.agents, *sizes)
         self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.groups)
         self.feedback = loop.first_feedback(self.vector)
         for _ in range(FILL):
@@ -97,8 +95,8 @@ class Ours:
         group = self.groups[0]
         counted = cost.count(group.world, group.parts)
         both = medians.get("update and reanalyse")
-        spent = medians["plan"] + medians["update"]
-        rate = self.population * (counted.plan + counted.update) / spent
+        operations = self.population * (counted.plan + counted.update)
+        rate = operations / (medians["plan"] + medians["update"])
         return {
             "program": "pompc",
             "agents": self.population,
@@ -202,10 +200,6 @@ def _rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
     }
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    return json.loads(config.to_json())
-
-
 def medians(contestants: Sequence[Ours | Theirs], rounds: int) -> list[dict[str, float]]:
     """Call every program of every contestant in turn, `rounds` times; return medians in seconds."""
     measures = [contestant.measures() for contestant in contestants]
@@ -224,7 +218,7 @@ def medians(contestants: Sequence[Ours | Theirs], rounds: int) -> list[dict[str,
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the command line asks for; return the rows and what they were measured on."""
-    settings = {"preset": arguments.preset, "lam": 1.0, "buffer_size": BUFFER}
+    settings: dict[str, Any] = {"preset": arguments.preset, "lam": 1.0, "buffer_size": BUFFER}
     base = Config(task=arguments.task, **settings)
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
@@ -232,9 +226,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     for population in arguments.populations:
         for lam in arguments.lam:
             for heads in arguments.heads:
-                settings = _settings(base) | {"lam": lam, "planner_heads": heads}
+                varied = {"lam": lam, "planner_heads": heads, "seeds": population}
                 print(f"compiling pompc, P = {population}, λ = {lam}, {heads} heads", flush=True)
-                contestants.append(Ours(Config(**settings), population))
+                contestants.append(Ours(Config(base.task, **(settings | varied))))
     for name in [] if arguments.no_peers else peers.NAMES:
         vector = make_vector(base.task, [0])
         peer = peers.load(name, base, vector.observation_dim, vector.action_dim)

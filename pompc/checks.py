@@ -41,7 +41,6 @@ _NOT_NEGATIVE = (
 
 def check(config: Any) -> None:
     """Raise ConfigError unless every value of one agent's `Config` is allowed."""
-    check_choice("method", config.method, tuple(METHODS))
     check_choice("prior", config.prior, tuple(PRIORS))
     for name, value in METHODS[config.method].settings.items():
         if name in ("lam", "prior"):
@@ -98,11 +97,8 @@ def _check_combinations(config: Any) -> None:
     if config.critic == "v":
         _require(math.isinf(config.lam), config, "lam", "inf with critic 'v', which has no action")
     if config.policy_form == "squashed" or config.terminal_policy_latent:
-        name = (
-            "policy_form 'squashed'"
-            if config.policy_form == "squashed"
-            else ("terminal_policy_latent")
-        )
+        squashed = config.policy_form == "squashed"
+        name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
         alone = config.lam == 0 and config.cross_entropy_coef == config.cloning_coef == 0
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")
 

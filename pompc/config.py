@@ -84,9 +84,7 @@ class Config:
     discount: float  # γ
     time_discount: float  # ρ
     time_weights: str = "horizon"  # ρ^t over the horizon H, or over its sum
-    target_heads: str = (
-        "min_pair"  # of the TD target: lower or mean of 2 random ones, or mean of all
-    )
+    target_heads: str = "min_pair"  # of the TD target: 2 random ones, lower or mean, or mean of all
     consistency_coef: float
     reward_coef: float
     value_coef: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -83,7 +82,7 @@ class Returns:
 
     def _run(self, act: Callable[[np.ndarray], Array]) -> Evaluation:
         seeds = [int(seed) for seed in self._seeds.flat]
-        workers = len(os.sched_getaffinity(0)) if len(self._agents) > 1 else 0
+        workers = runtime.cores() if len(self._agents) > 1 else 0
         with make_vector(self._agents[0].task, seeds, workers) as vector:
             return _first_episodes(vector, act, self._seeds)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
-from pompc.errors import ConfigError, nearest
+from pompc.checks import check_choice
+from pompc.errors import ConfigError
 from pompc.methods import METHODS
 
 AXES = ("method", "lam", "prior")  # of the grid; `seeds` is a count
-_DEFAULTS = {"method": "pompc", "lam": 1.0, "prior": "reverse_kl", "seed": 0, "seeds": 1}
+_DEFAULTS = {"method": "pompc", "lam": 1.0, "prior": "reverse_kl"}
 
 
 def listed(value: Any) -> list[Any]:
@@ -35,11 +36,7 @@ def points(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not values:
             raise ConfigError(f"{name} is an empty list, but a population needs at least one value")
     for method in given["method"]:
-        if method not in METHODS:
-            hint = nearest(str(method), METHODS)
-            raise ConfigError(
-                f"unknown method {method!r}: choose one of {', '.join(METHODS)}{hint}"
-            )
+        check_choice("method", method, tuple(METHODS))
     seeds = _seeds(settings)
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for method in given["method"]:

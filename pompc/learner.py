@@ -31,7 +31,8 @@ def pretrain(
     state = state._replace(key=key)
     batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
     if world.config.pretrain_policy:
-        return _with_buffer(buffer, learn(world, state, batch, parts, update_key))
+        state, metrics = learn(world, state, batch, parts, update_key)
+        return state, buffer, metrics
     rollout = make_rollout(world, state.model, batch)
     fitted, metrics = critic.step_model(world, state, batch, rollout, None, update_key)
     if parts.reanalyse and world.config.reanalyse_order == "after":
@@ -55,13 +56,12 @@ def update(
     key, sample_key, plan_key, learn_key = jax.random.split(state.key, 4)
     state, encoder = state._replace(key=key), state.model.encoder
     batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
-    if not parts.reanalyse:
-        return _with_buffer(buffer, learn(world, state, batch, parts, learn_key))
-    if world.config.reanalyse_order == "before":
+    after = world.config.reanalyse_order == "after"
+    if parts.reanalyse and not after:
         buffer, batch = _refresh(world, state, encoder, buffer, batch, plan_key, reanalyse_now)
-        return _with_buffer(buffer, learn(world, state, batch, parts, learn_key))
     fitted, rollout, metrics, policy_key = _fit(world, state, batch, parts, learn_key)
-    buffer, batch = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
+    if parts.reanalyse and after:
+        buffer, batch = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
     fitted, found = _improve(world, fitted, state.model, batch, rollout, parts, policy_key)
     return fitted, buffer, metrics | found
 
@@ -114,13 +114,6 @@ def _improve(
     values = state.model if world.config.sequential_update else before
     planner, _ = _planners(world, batch)
     return actor.step_policy(world, state, batch, rollout, planner, values, parts, key)
-
-
-def _with_buffer(
-    buffer: Replay, learned: tuple[AgentState, Metrics]
-) -> tuple[AgentState, Replay, Metrics]:
-    state, metrics = learned
-    return state, buffer, metrics
 
 
 def _refresh(

@@ -21,6 +21,11 @@ def has_gpu() -> bool:
     return jax.default_backend() == "gpu"
 
 
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def configure(matmul_precision: str) -> None:
     """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
     jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])
@@ -32,8 +37,7 @@ def configure(matmul_precision: str) -> None:
 def describe(matmul_precision: str) -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
     device = jax.devices()[0]
-    cores = len(os.sched_getaffinity(0))
-    processor = f"{cores} CPU core{'s' if cores > 1 else ''}"
+    processor = f"{cores()} CPU core{'s' if cores() > 1 else ''}"
     grows = os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"].lower() == "false"
     return {
         "device": processor if device.platform == "cpu" else device.device_kind,

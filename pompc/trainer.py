@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -49,7 +48,7 @@ def train(config: Config, run_dir: str | Path) -> None:
 
 def environment_workers(count: int) -> int:
     """Return the worker processes for `count` environments: none for one, else one a core."""
-    return min(count, len(os.sched_getaffinity(0))) if count > 1 else 0
+    return min(count, runtime.cores()) if count > 1 else 0
 
 
 class _Training:

@@ -84,6 +84,12 @@ class Scene:
         loss = losses.policy_loss(terms, hypers(self.config))
         return reduce_over_time(self.world, loss, mask), latents, mask, noise
 
+    def climb(self, latent, noise):
+        """Return mean and std of the policy, and -Q / S_Q - α A H at its sample, float64."""
+        mean, std = self.gaussian(latent)
+        value = self.value(latent, np.clip(mean + std * np.asarray(noise, float), -1, 1))
+        return mean, std, -value / 2 - 1e-4 * 2 * oracle.entropy(std)
+
     def value(self, latent, action):
         """Return the mean of the first two heads, float64."""
         return np.mean(oracle.pair_values(self.params["q"], (0, 1), latent, action, self.settings))
@@ -137,12 +143,10 @@ def test_td_m_pc_squared_eq_34(small):
     ours, latents, mask, noise = scene.loss()
     terms = np.zeros(mask.shape)
     for t, b in np.ndindex(terms.shape):
-        mean, std = scene.gaussian(latents[t][b])
+        mean, std, climbing = scene.climb(latents[t][b], noise[t][b])
         m, s = np.asarray(scene.batch.plan.mean[t][b]), np.asarray(scene.batch.plan.std[t][b])
         cross = (np.log(s) + 0.5 * np.log(2 * np.pi) + (std**2 + (mean - m) ** 2) / 2 / s**2).sum()
-        action = np.clip(mean + std * np.asarray(noise[t][b], float), -1, 1)
-        value = scene.value(latents[t][b], action)
-        terms[t, b] = -value / 2 - 1e-4 * 2 * oracle.entropy(std) + 0.3 * cross / 3
+        terms[t, b] = climbing + 0.3 * cross / 3
     np.testing.assert_allclose(ours, average(terms, np.asarray(mask)), rtol=1e-4)
 
 
@@ -152,10 +156,7 @@ def test_td_mpbc_eq_43(small):
     ours, latents, mask, noise = scene.loss()
     terms = np.zeros(mask.shape)
     for t, b in np.ndindex(terms.shape):
-        mean, std = scene.gaussian(latents[t][b])
-        action = np.clip(mean + std * np.asarray(noise[t][b], float), -1, 1)
-        value = scene.value(latents[t][b], action)
-        terms[t, b] = -value / 2 - 1e-4 * 2 * oracle.entropy(std)
+        mean, std, terms[t, b] = scene.climb(latents[t][b], noise[t][b])
         if (t, b) != (0, 0):
             stored = np.asarray(scene.batch.action[t][b], float)
             density = -0.5 * ((stored - mean) / std) ** 2 - np.log(std) - 0.5 * np.log(2 * np.pi)
