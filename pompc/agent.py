@@ -1,4 +1,4 @@
-"""One agent: how it starts, plans, acts and closes an episode (Algorithm 2, lines 3 to 8)."""
+"""One agent: how it starts, plans, acts and ends an episode (Algorithm 2, lines 3 to 8)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ import jax.numpy as jnp
 import optax
 from jax import Array
 
-from pompc import replay
 from pompc.config import Config
 from pompc.hypers import Hypers, Parts
 from pompc.networks import Params
 from pompc.ops import Gaussian
 from pompc.planner import Plan, choose_action, draw_noise, plan, stored_policy
-from pompc.replay import Replay
 from pompc.world_model import ModelParams, WorldModel
 
 
@@ -55,6 +53,20 @@ class AgentState(NamedTuple):
     optimizers: Optimizers
     scales: Scales
     plan_mean: Array  # [H, A]: the previous plan, zeros at the start of an episode
+
+
+class Memory(NamedTuple):
+    """What acting changes in an agent."""
+
+    key: Array
+    plan_mean: Array
+
+
+class Choice(NamedTuple):
+    """What one decision leaves in the buffer besides what was seen."""
+
+    action: Array  # [A]
+    planner: Gaussian  # [A]: π_P there
 
 
 def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentState:
@@ -123,87 +135,52 @@ def make_plan(
     return plan(model, latent, previous_mean, noise, world.config)
 
 
-def at_once(config: Config, count: int, rows: int) -> int:
-    """Return how many of `count` programs with activations of `rows` rows to batch.
-
-    All on a GPU; on a CPU as many as its caches hold.
-    """
-    if jax.default_backend() != "cpu":
-        return count
-    activation = 4 * rows * config.hidden_dim  # bytes
-    return min(count, max(1, 2**20 // activation))
-
-
-def act(
-    world: WorldModel,
-    state: AgentState,
-    buffer: Replay,
-    observation: Array,
-    reward: Array,
-    terminated: Array,
-) -> tuple[AgentState, Replay, Array]:
-    """Store the last outcome, plan at `observation [O]`, store the plan; return the action."""
+def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
+    """Plan at `observation [O]` (Algorithm 2, lines 3 to 6)."""
     key, plan_key, action_key = jax.random.split(state.key, 3)
-    buffer = replay.set_outcome(buffer, reward, terminated)
     latent = world.encode(state.model.encoder, observation)
     made = make_plan(world, state, plan_key, latent, state.plan_mean)
     action = choose_action(made, action_key, world.config.training_action, explore=True)
     planner = stored_policy(made, action_key, world.config.clone_mean)
-    buffer = _append_step(buffer, observation, action, planner)
-    return state._replace(key=key, plan_mean=made.mean), buffer, action
+    return Memory(key, made.mean), Choice(action, planner)
 
 
-def act_seeding(
-    world: WorldModel,
-    state: AgentState,
-    buffer: Replay,
-    observation: Array,
-    reward: Array,
-    terminated: Array,
-) -> tuple[AgentState, Replay, Array]:
+def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
     """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
     key, noise_key = jax.random.split(state.key)
-    buffer = replay.set_outcome(buffer, reward, terminated)
     if world.config.seeding == "uniform":
         action = jax.random.uniform(noise_key, (world.action_dim,), minval=-1.0, maxval=1.0)
     else:
         latent = world.encode(state.model.encoder, observation)
         noise = jax.random.normal(noise_key, (world.action_dim,))
         action = world.sample_action(world.policy(state.policy, latent), noise)
-    buffer = _append_step(buffer, observation, action, _uninformed(world))
-    return state._replace(key=key), buffer, action
+    return Memory(key, state.plan_mean), Choice(action, _uninformed(world))
 
 
-def close_episode(
-    world: WorldModel,
-    state: AgentState,
-    buffer: Replay,
-    observation: Array,
-    reward: Array,
-    terminated: Array,
-    done: Array,
-    *,
-    seeding: bool,
-) -> tuple[AgentState, Replay]:
-    """Append the last observation of an episode, if `done`, with a plan of its own.
+def end_episode(
+    world: WorldModel, state: AgentState, observation: Array, done: Array
+) -> tuple[Memory, Gaussian]:
+    """Plan at the last observation of an episode, if `done`, and forget its plan.
 
     Eq. (17) needs the planner at z' also where an episode was truncated.
     """
     key, plan_key = jax.random.split(state.key)
-    buffer = replay.set_outcome(buffer, reward, terminated)
-    if seeding:
-        last_plan = _uninformed(world)
-    else:
-        latent = world.encode(state.model.encoder, observation)
-        made = make_plan(world, state, plan_key, latent, state.plan_mean)
-        last_plan = stored_policy(made, plan_key, world.config.clone_mean)
-    no_action = jnp.zeros(world.action_dim)
-    buffer = replay.append(buffer, observation, no_action, last_plan, jnp.bool_(True), done)
-    buffer = replay.close_episode(buffer, done)
-    return state._replace(
-        key=jnp.where(done, key, state.key),
-        plan_mean=jnp.where(done, 0.0, state.plan_mean),
-    ), buffer
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, state.plan_mean)
+    planner = stored_policy(made, plan_key, world.config.clone_mean)
+    return _restart(state, key, done), planner
+
+
+def end_seeding_episode(
+    world: WorldModel, state: AgentState, observation: Array, done: Array
+) -> tuple[Memory, Gaussian]:
+    """Do the same before any learning: nothing is planned."""
+    del observation
+    return _restart(state, jax.random.split(state.key)[0], done), _uninformed(world)
+
+
+def _restart(state: AgentState, key: Array, done: Array) -> Memory:
+    return Memory(jnp.where(done, key, state.key), jnp.where(done, 0.0, state.plan_mean))
 
 
 def evaluation_action(
@@ -221,10 +198,6 @@ def policy_action(world: WorldModel, state: AgentState, observation: Array) -> A
     """Return the mean action `[A]` of the sampling policy alone."""
     latent = world.encode(state.model.encoder, observation)
     return world.mean_action(world.policy(state.policy, latent))
-
-
-def _append_step(buffer: Replay, observation: Array, action: Array, made: Gaussian) -> Replay:
-    return replay.append(buffer, observation, action, made, jnp.bool_(False), jnp.bool_(True))
 
 
 def _uninformed(world: WorldModel) -> Gaussian:

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from pompc import runtime
-from pompc.population import Programs, initial_arguments
+from pompc.population import initial_arguments
+from pompc.programs import Programs
 
 Shape = jax.ShapeDtypeStruct
 
@@ -29,8 +30,8 @@ class Ahead:
 
 def compile_ahead(programs: Programs, episodes: int) -> Programs:
     """Return the programs of a run, compiling; `episodes` of each agent are evaluated together."""
-    if programs.devices > 1:
-        return programs  # how the agents are spread is known with the first arrays only
+    if programs.devices > 1 or programs.replay_on_host:
+        return programs  # where arrays lie is known with the first ones only
     pool = ThreadPoolExecutor(runtime.cores(), thread_name_prefix="compile")
     found: dict[str, Callable[..., Any]] = {
         name: Ahead(pool, getattr(programs, name), arguments)
@@ -47,9 +48,9 @@ def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     count = sum(len(group.agents) for group in groups)
     states, buffers = jax.eval_shape(programs.init, *initial_arguments(groups))
     feedback = (
-        Shape((count, world.observation_dim), jnp.float32),
         Shape((count,), jnp.float32),
         Shape((count,), jnp.bool_),
+        Shape((count, world.observation_dim), jnp.float32),
     )
     now, done = Shape((), jnp.bool_), Shape((count,), jnp.bool_)
     seen = Shape((count, episodes, world.observation_dim), jnp.float32)
@@ -61,7 +62,7 @@ def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
         "policy_actions": (states, seen),
         "act_seeding": (states, buffers, *feedback),
         "pretrain": (states, buffers, now),
-        "close_seeding": (states, buffers, *feedback, done),
+        "end_seeding_episode": (states, buffers, *feedback, done),
         "act": (states, buffers, *feedback),
-        "close_episode": (states, buffers, *feedback, done),
+        "end_episode": (states, buffers, *feedback, done),
     }

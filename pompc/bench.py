@@ -10,197 +10,36 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import jax
 import numpy as np
 import pandas as pd
 
-from pompc import cost, loop, peers, runtime
+from pompc import cost, peers, runtime
 from pompc.config import Config
-from pompc.envs import Vector, make_vector
+from pompc.contestants import BUFFER, Contestant, Ours, Theirs, WithoutAxis
+from pompc.envs import make_vector
 from pompc.errors import ConfigError
-from pompc.population import Learners, Programs, initial_arguments, make_groups, make_programs
-from pompc.trainer import environment_workers
 
 SLOW_S, SLOW_ROUNDS = 2.0, 5  # what takes longer than this is called every fifth round only
-BUFFER = 20_000  # decisions: speed does not depend on it, and many programs share the memory
-FILL = 600  # decisions of random actions before anything is measured
 COLUMNS = {
     "program": "program", "agents": "P", "heads": "heads", "lam": "λ", "plan_ms": "plan ms",
     "update_ms": "update ms", "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s",
-    "environment_share": "env", "plan_share": "plan", "update_share": "update",
-    "gflops": "GFLOP/s", "peak_share": "of peak", "memory_mb": "memory MB",
+    "plan_ratio": "plan ratio", "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
+    "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
+    "reanalyse_of_peak": "reanalyse of peak", "plan_share": "plan share",
+    "environment_share": "env share", "update_share": "update share", "memory_mb": "memory MB",
     "compile_s": "compile s",
 }  # fmt: skip
-Measures = dict[str, Callable[[], Any]]
+RATIOS = {
+    "plan_ratio": "plan_ms", "update_ratio": "update_ms", "speed_ratio": "decisions_per_s",
+}  # fmt: skip
 
 
-class Ours:
-    """A population of this project, ready to be timed."""
-
-    def __init__(self, config: Config) -> None:
-        """Compile its programs and fill its buffers."""
-        self.config, self.population = config.agents[0], len(config.agents)
-        workers = environment_workers(self.population)
-        self.vector = make_vector(config.task, range(self.population), workers)
-        sizes = self.vector.observation_dim, self.vector.action_dim
-        self.groups = make_groups(config.agents, *sizes)
-        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.groups)
-        self.feedback = loop.first_feedback(self.vector)
-        for _ in range(FILL):
-            self._decide(seeding=True, reanalyse_now=None)
-
-    def measures(self) -> Measures:
-        """Return what is timed; reanalyse is timed with an update, which is subtracted."""
-        measures: Measures = {"plan": self._plan, "update": lambda: self._update(now=False)}
-        if self.groups[0].parts.reanalyse:
-            measures["update and reanalyse"] = lambda: self._update(now=True)
-        return measures
-
-    def _plan(self) -> Any:
-        *learners, actions = self.programs.act(*self.learners, *self.feedback)
-        self.learners = Learners(*learners)
-        return actions
-
-    def _update(self, now: bool) -> Any:
-        *learners, metrics = self.programs.update(*self.learners, np.bool_(now))
-        self.learners = Learners(*learners)
-        return metrics
-
-    def _decide(self, seeding: bool, reanalyse_now: bool | None) -> np.ndarray:
-        started = time.perf_counter()
-        made = loop.decide(
-            self.programs, self.vector, self.learners, self.feedback, seeding, reanalyse_now
-        )
-        jax.block_until_ready(made.metrics)
-        waited = time.perf_counter() - started - sum(made.seconds)
-        self.learners = loop.close_episodes(self.programs, made.learners, made.result, seeding)
-        result = made.result
-        self.feedback = loop.Feedback(result.observation, result.reward, result.terminated)
-        return np.array([*made.seconds, waited])
-
-    def run(self, decisions: int) -> np.ndarray:
-        """Run the whole loop; return the seconds in plan, environment and update."""
-        interval = self.config.reanalyse_interval
-        return sum(
-            (self._decide(False, number % interval == 0) for number in range(1, decisions + 1)),
-            start=np.zeros(3),
-        )
-
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
-        """Return a row of the table from medians in seconds."""
-        group = self.groups[0]
-        counted = cost.count(group.world, group.parts)
-        both = medians.get("update and reanalyse")
-        operations = self.population * (counted.plan + counted.update)
-        rate = operations / (medians["plan"] + medians["update"])
-        return {
-            "program": "pompc",
-            "agents": self.population,
-            "heads": self.config.planner_heads,
-            "lam": self.config.lam,
-            "plan_ms": 1e3 * medians["plan"],
-            "update_ms": 1e3 * medians["update"],
-            "reanalyse_ms": None if both is None else 1e3 * (both - medians["update"]),
-            **_rates(self.run(decisions), decisions * self.population),
-            "gflops": rate / 1e9,
-            "peak_share": rate / peak,
-            "memory_mb": self.memory_mb,
-            "compile_s": self.compile_s,
-        }
-
-
-class Theirs:
-    """A peer, ready to be timed."""
-
-    def __init__(self, peer: peers.Peer, config: Config, vector: Vector) -> None:
-        """Fill its buffer."""
-        self.peer, self.config, self.vector = peer, config, vector
-        self.observation, rng = vector.reset(), np.random.default_rng(0)
-        for _ in range(FILL):
-            self._step(rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32))
-
-    def measures(self) -> Measures:
-        """Return what is timed."""
-        measures: Measures = {
-            "plan": lambda: self.peer.plan(self.observation),
-            "update": self.peer.update,
-        }
-        if self.peer.reanalyse:
-            measures["reanalyse"] = self.peer.reanalyse
-        return measures
-
-    def _step(self, action: np.ndarray) -> None:
-        result = self.vector.step(action)
-        self.peer.insert({
-            "observation": self.observation, "action": action, "reward": result.reward,
-            "next_observation": result.final_observation, "terminated": result.terminated,
-            "truncated": result.truncated,
-        })  # fmt: skip
-        self.observation = result.observation
-
-    def run(self, decisions: int) -> np.ndarray:
-        """Run the whole loop as the peer's does; return seconds in plan, environment, update."""
-        seconds = np.zeros(3)
-        for number in range(1, decisions + 1):
-            clock = [time.perf_counter()]
-            action = self.peer.plan(self.observation)
-            clock.append(time.perf_counter())
-            self._step(action)
-            clock.append(time.perf_counter())
-            found = [self.peer.update()]
-            if self.peer.reanalyse and number % self.config.reanalyse_interval == 0:
-                found.append(self.peer.reanalyse())
-            jax.block_until_ready(found)
-            clock.append(time.perf_counter())
-            seconds += np.diff(clock)
-        return seconds
-
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
-        """Return a row of the table from medians in seconds."""
-        del peak  # its arithmetic is not counted here
-        return {
-            "program": self.peer.name,
-            "agents": 1,
-            "heads": "all",
-            "lam": 0.0 if self.peer.name == "tdmpc2_jax" else np.inf,
-            "plan_ms": 1e3 * medians["plan"],
-            "update_ms": 1e3 * medians["update"],
-            "reanalyse_ms": 1e3 * medians["reanalyse"] if "reanalyse" in medians else None,
-            **_rates(self.run(decisions), decisions),
-        }
-
-
-def _compile(groups: Any) -> tuple[Learners, Programs, float, float]:
-    """Return initial learners, programs, the seconds to compile acting and learning, and MB."""
-    programs = make_programs(groups)
-    learners = Learners(*programs.init(*initial_arguments(groups)))
-    world, count = groups[0].world, groups[-1].rows.stop
-    shapes = ((count, world.observation_dim), (count,))
-    seen = np.zeros(shapes[0], np.float32), np.zeros(count, np.float32), np.zeros(count, bool)
-    started = time.perf_counter()
-    act = cast("Any", programs.act).lower(*learners, *seen).compile()
-    update = cast("Any", programs.update).lower(*learners, np.bool_(False)).compile()
-    seconds = time.perf_counter() - started
-    memory = update.memory_analysis()
-    megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
-    return learners, programs._replace(act=act, update=update), seconds, megabytes
-
-
-def _rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
-    plan, environment, update = seconds / seconds.sum()
-    return {
-        "decisions_per_s": decisions / float(seconds.sum()),
-        "environment_share": environment,
-        "plan_share": plan,
-        "update_share": update,
-    }
-
-
-def medians(contestants: Sequence[Ours | Theirs], rounds: int) -> list[dict[str, float]]:
+def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, float]]:
     """Call every program of every contestant in turn, `rounds` times; return medians in seconds."""
     measures = [contestant.measures() for contestant in contestants]
     times: list[dict[str, list[float]]] = [{name: [] for name in found} for found in measures]
@@ -222,28 +61,50 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     base = Config(task=arguments.task, **settings)
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
-    contestants: list[Ours | Theirs] = []
+    contestants: list[Contestant] = []
     for population in arguments.populations:
         for lam in arguments.lam:
             for heads in arguments.heads:
                 varied = {"lam": lam, "planner_heads": heads, "seeds": population}
                 print(f"compiling pompc, P = {population}, λ = {lam}, {heads} heads", flush=True)
-                contestants.append(Ours(Config(base.task, **(settings | varied))))
-    for name in [] if arguments.no_peers else peers.NAMES:
-        vector = make_vector(base.task, [0])
-        peer = peers.load(name, base, vector.observation_dim, vector.action_dim)
-        if peer:
-            contestants.append(Theirs(peer, base, vector))
+                contestants.append(ours := Ours(Config(base.task, **(settings | varied))))
+                if population == 1 and heads == arguments.heads[0]:
+                    contestants.append(WithoutAxis(ours))
+    contestants += [] if arguments.no_peers else _load_peers(base)
+    print("measuring", flush=True)
     found = medians(contestants, arguments.rounds)
     rows = [
         contestant.row(values, arguments.decisions, peak)
         for contestant, values in zip(contestants, found, strict=True)
     ]
     for contestant in contestants:
-        contestant.vector.close()
+        contestant.close()
     facts = runtime.describe(base.matmul_precision)
-    return {"task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9, "rounds":
-            arguments.rounds, "decisions": arguments.decisions, **facts, "rows": rows}  # fmt: skip
+    return {
+        "task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9, "rounds":
+        arguments.rounds, "decisions": arguments.decisions, **facts, "rows": _compared(rows)
+    }  # fmt: skip
+
+
+def _load_peers(config: Config) -> list[Contestant]:
+    contestants: list[Contestant] = []
+    for name in peers.NAMES:
+        vector = make_vector(config.task, [0])
+        peer = peers.load(name, config, vector.observation_dim, vector.action_dim)
+        if peer:
+            contestants.append(Theirs(peer, config, vector))
+    return contestants
+
+
+def _compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add each figure over that of `tdmpc2_jax` in the same run, where it was measured."""
+    found = [row for row in rows if row["program"] == "tdmpc2_jax"]
+    if not found:
+        return rows
+    return [
+        row | {name: row[of] / found[0][of] for name, of in RATIOS.items() if of in row}
+        for row in rows
+    ]
 
 
 def table(result: dict[str, Any]) -> pd.DataFrame:

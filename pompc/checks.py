@@ -24,6 +24,7 @@ _CHOICES = {
     "reanalyse_order": ("before", "after"),
     "terminations": ("use", "ignore"),
     "matmul_precision": ("float32", "tf32"),
+    "replay_memory": ("auto", "device", "host"),
 }
 _AT_LEAST_ONE = (
     "steps", "seeds", "seeding_decisions", "update_every", "evaluate_every", "evaluation_episodes",

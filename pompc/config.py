@@ -112,6 +112,7 @@ class Config:
     reanalyse_order: str = "before"  # or after the model's update, while pretraining too
     reanalyse_exploration: bool = False  # log std of the policy's trajectories at least -2 there
     matmul_precision: str = "float32"
+    replay_memory: str = "auto"  # device, host, or host where the device is too small
 
     def __init__(self, task: str = "cartpole-swingup", **settings: Any) -> None:
         _check_names(settings)

@@ -18,7 +18,8 @@ from pompc.agent import AgentState
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
-from pompc.population import Group, Programs, initial_arguments, make_groups, make_programs
+from pompc.population import Group, initial_arguments, make_groups
+from pompc.programs import Programs, make_programs
 from pompc.runs import read_config
 
 _TRAINING, _EVALUATION = range(2)  # streams of a run's seed

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc import actor, critic, replay
-from pompc.agent import AgentState, at_once, make_plan
+from pompc.agent import AgentState, make_plan
 from pompc.hypers import Parts
+from pompc.mapping import at_once
 from pompc.networks import Params
 from pompc.ops import Gaussian
 from pompc.planner import stored_policy
@@ -19,51 +20,69 @@ from pompc.world_model import ModelParams, WorldModel
 EXPLORATION_LOG_STD = -2.0  # BMPC's lower bound of the policy's log std while it reanalyses
 
 
+def sample(world: WorldModel, buffer: Replay, key: Array) -> Batch:
+    """Draw the batch of the update that an agent with this key makes next."""
+    sample_key = jax.random.split(key, 4)[1]
+    return replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
+
+
 def pretrain(
-    world: WorldModel, state: AgentState, buffer: Replay, parts: Parts, reanalyse_now: Array
-) -> tuple[AgentState, Replay, Metrics]:
+    world: WorldModel, state: AgentState, batch: Batch, parts: Parts, reanalyse_now: Array
+) -> tuple[AgentState, Gaussian | None, Metrics]:
     """Update the model and Q^π_s once, nothing else (end of seeding, B.4).
 
     Two published methods do more there, by option: TD-MPC2 trains its policy too, `bmpc-jax`
-    reanalyses.
+    reanalyses. Arguments and results are those of `update`.
     """
-    key, sample_key, update_key = jax.random.split(state.key, 3)
-    state = state._replace(key=key)
-    batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
+    key, _, learn_key, plan_key = jax.random.split(state.key, 4)
+    state, encoder = state._replace(key=key), state.model.encoder
     if world.config.pretrain_policy:
-        state, metrics = learn(world, state, batch, parts, update_key)
-        return state, buffer, metrics
+        state, metrics = learn(world, state, batch, parts, learn_key)
+        return state, None, metrics
     rollout = make_rollout(world, state.model, batch)
-    fitted, metrics = critic.step_model(world, state, batch, rollout, None, update_key)
+    fitted, metrics = critic.step_model(world, state, batch, rollout, None, learn_key)
+    plans = None
     if parts.reanalyse and world.config.reanalyse_order == "after":
-        encoder, plan_key = state.model.encoder, jax.random.fold_in(key, 0)
-        buffer, _ = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
-    return fitted, buffer, metrics
+        plans = _refreshed(world, fitted, encoder, batch, plan_key, reanalyse_now)
+    return fitted, plans, metrics
 
 
 def update(
-    world: WorldModel, state: AgentState, buffer: Replay, parts: Parts, reanalyse_now: Array
-) -> tuple[AgentState, Replay, Metrics]:
+    world: WorldModel, state: AgentState, batch: Batch, parts: Parts, reanalyse_now: Array
+) -> tuple[AgentState, Gaussian | None, Metrics]:
     """Make one update of everything (Algorithm 2, lines 11 to 27).
 
     Args:
         world: the networks.
         state: the agent.
-        buffer: its replay buffer.
+        batch: what `sample` drew for it.
         parts: what the agent needs.
         reanalyse_now: bool, line 15; the same for all agents of a program.
+
+    Returns:
+        The agent, plans `[H, R, A]` for the first rows of the batch, to be written back to the
+        buffer (None where it does not reanalyse), and metrics.
     """
-    key, sample_key, plan_key, learn_key = jax.random.split(state.key, 4)
-    state, encoder = state._replace(key=key), state.model.encoder
-    batch = replay.sample(buffer, sample_key, world.config.batch_size, world.config.horizon)
+    key, _, plan_key, learn_key = jax.random.split(state.key, 4)
+    state, encoder, plans = state._replace(key=key), state.model.encoder, None
     after = world.config.reanalyse_order == "after"
     if parts.reanalyse and not after:
-        buffer, batch = _refresh(world, state, encoder, buffer, batch, plan_key, reanalyse_now)
+        plans = _refreshed(world, state, encoder, batch, plan_key, reanalyse_now)
+        batch = _with_plans(batch, plans)
     fitted, rollout, metrics, policy_key = _fit(world, state, batch, parts, learn_key)
     if parts.reanalyse and after:
-        buffer, batch = _refresh(world, fitted, encoder, buffer, batch, plan_key, reanalyse_now)
+        plans = _refreshed(world, fitted, encoder, batch, plan_key, reanalyse_now)
+        batch = _with_plans(batch, plans)
     fitted, found = _improve(world, fitted, state.model, batch, rollout, parts, policy_key)
-    return fitted, buffer, metrics | found
+    return fitted, plans, metrics | found
+
+
+def write_back(world: WorldModel, buffer: Replay, batch: Batch, plans: Gaussian | None) -> Replay:
+    """Write the plans of an update into the buffer (line 18)."""
+    if plans is None:
+        return buffer
+    rows, count = world.config.horizon, world.config.reanalyse_batch
+    return replay.write_plans(buffer, batch.slot[:rows, :count], plans)
 
 
 def learn(
@@ -116,22 +135,22 @@ def _improve(
     return actor.step_policy(world, state, batch, rollout, planner, values, parts, key)
 
 
-def _refresh(
-    world: WorldModel,
-    state: AgentState,
-    encoder: Params,
-    buffer: Replay,
-    batch: Batch,
-    key: Array,
-    now: Array,
-) -> tuple[Replay, Batch]:
-    """Reanalyse, if `now`, and write the plans into buffer and batch."""
-    fresh = jax.lax.cond(
+def _refreshed(
+    world: WorldModel, state: AgentState, encoder: Params, batch: Batch, key: Array, now: Array
+) -> Gaussian:
+    """Return plans of the batch's first rows `[H, R, A]`: made anew, if `now`."""
+    rows, count = world.config.horizon, world.config.reanalyse_batch
+    return jax.lax.cond(
         now,
         lambda: reanalyse(world, state, encoder, key, batch),
-        lambda: _reanalysed(world, batch.plan),
+        lambda: jax.tree.map(lambda leaf: leaf[:rows, :count], batch.plan),
     )
-    return _write_back(world, buffer, batch, fresh)
+
+
+def _with_plans(batch: Batch, plans: Gaussian) -> Batch:
+    rows, count = plans.mean.shape[:2]
+    plan = jax.tree.map(lambda old, new: old.at[:rows, :count].set(new), batch.plan, plans)
+    return batch._replace(plan=plan)
 
 
 def reanalyse(
@@ -155,24 +174,10 @@ def reanalyse(
         return stored_policy(made, plan_key, config.clone_mean)
 
     inputs = jax.random.split(key, count), latents
-    together = at_once(config, count, config.plan_samples)
+    together = at_once(count, config.plan_samples, config.hidden_dim)
     plans = jax.lax.map(replan, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
     return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
-
-
-def _reanalysed(world: WorldModel, planner: Gaussian) -> Gaussian:
-    config = world.config
-    return jax.tree.map(lambda leaf: leaf[: config.horizon, : config.reanalyse_batch], planner)
-
-
-def _write_back(
-    world: WorldModel, buffer: Replay, batch: Batch, fresh: Gaussian
-) -> tuple[Replay, Batch]:
-    horizon, count = world.config.horizon, world.config.reanalyse_batch
-    buffer = replay.write_plans(buffer, batch.slot[:horizon, :count], fresh)
-    planner = jax.tree.map(lambda old, new: old.at[:horizon, :count].set(new), batch.plan, fresh)
-    return buffer, batch._replace(plan=planner)
 
 
 def _planners(world: WorldModel, batch: Batch) -> tuple[Gaussian, Gaussian]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pompc import runs
-from pompc.population import Programs
+from pompc.programs import Programs
 
 
 class NonFiniteError(RuntimeError):

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pompc.envs.vector import Observations, Vector
-from pompc.population import Learners, Programs
+from pompc.population import Learners, remember
+from pompc.programs import Programs
 
 
 class Feedback(NamedTuple):
     """What the environments last said, `[P, ...]`."""
 
-    observation: np.ndarray
     reward: np.ndarray
     terminated: np.ndarray
+    observation: np.ndarray
 
 
 class Decision(NamedTuple):
@@ -31,7 +32,16 @@ class Decision(NamedTuple):
 def first_feedback(vector: Vector) -> Feedback:
     """Start an episode in every environment."""
     nothing = np.zeros(vector.count, np.float32), np.zeros(vector.count, bool)
-    return Feedback(vector.reset(), *nothing)
+    return Feedback(*nothing, vector.reset())
+
+
+def act(
+    programs: Programs, learners: Learners, feedback: Feedback, seeding: bool = False
+) -> tuple[Learners, Any]:
+    """Let every agent store what it learned of the world and act; actions `[P, A]`."""
+    program = programs.act_seeding if seeding else programs.act
+    memories, buffers, actions = program(*learners, *feedback)
+    return Learners(remember(learners.states, memories), buffers), actions
 
 
 def decide(
@@ -44,16 +54,16 @@ def decide(
 ) -> Decision:
     """Let every agent act, and update while its simulator steps; None: no update."""
     started = time.perf_counter()
-    act = programs.act_seeding if seeding else programs.act
-    states, buffers, actions = act(*learners, *feedback)
+    learners, actions = act(programs, learners, feedback, seeding)
     vector.send(np.asarray(actions))
     acted = time.perf_counter()
     metrics = None
     if reanalyse_now is not None:
-        states, buffers, metrics = programs.update(states, buffers, np.bool_(reanalyse_now))
+        *learned, metrics = programs.update(*learners, np.bool_(reanalyse_now))
+        learners = Learners(*learned)
     result = vector.receive()
     seconds = acted - started, time.perf_counter() - acted
-    return Decision(Learners(states, buffers), result, metrics, seconds)
+    return Decision(learners, result, metrics, seconds)
 
 
 def close_episodes(
@@ -63,6 +73,7 @@ def close_episodes(
     done = result.terminated | result.truncated
     if not done.any():
         return learners
-    close = programs.close_seeding if seeding else programs.close_episode
-    outcome = result.final_observation, result.reward, result.terminated
-    return Learners(*close(*learners, *outcome, done))
+    end = programs.end_seeding_episode if seeding else programs.end_episode
+    outcome = result.reward, result.terminated, result.final_observation
+    memories, buffers = end(*learners, *outcome, done)
+    return Learners(remember(learners.states, memories), buffers)

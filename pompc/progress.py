@@ -22,8 +22,8 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
         f"{facts['device']}; about {_duration(seconds)}\n"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
-        f"MB on the device, GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also "
-        "compiles for about a minute"
+        f"MB in {facts['replay_memory']} memory, GPU memory {facts['gpu_memory']}, JAX "
+        f"{facts['jax']}; a first run also compiles for about a minute"
     )
 
 

@@ -129,6 +129,34 @@ def append(
     )
 
 
+def record(
+    replay: Replay,
+    reward: Array,
+    terminated: Array,
+    observation: Array,
+    action: Array,
+    plan: Gaussian,
+) -> Replay:
+    """Store the outcome of the last action, then what was seen and done since (lines 7 and 8)."""
+    replay = set_outcome(replay, reward, terminated)
+    return append(replay, observation, action, plan, jnp.bool_(False), jnp.bool_(True))
+
+
+def record_end(
+    replay: Replay,
+    reward: Array,
+    terminated: Array,
+    observation: Array,
+    plan: Gaussian,
+    done: Array,
+) -> Replay:
+    """Store the outcome of the last action and, if `done`, its episode's last observation."""
+    replay = set_outcome(replay, reward, terminated)
+    no_action = jnp.zeros(replay.action.shape[-1])
+    replay = append(replay, observation, no_action, plan, jnp.bool_(True), done)
+    return close_episode(replay, done)
+
+
 def close_episode(replay: Replay, done: Array) -> Replay:
     """Give the rows of the episode that ended, if `done`, its return; nothing where none are kept.
 

@@ -26,6 +26,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def device_bytes() -> int | None:
+    """Return the memory of all local accelerators; None where that is the host's own."""
+    statistics = [device.memory_stats() for device in jax.local_devices()]
+    limits = [found["bytes_limit"] for found in statistics if found and "bytes_limit" in found]
+    return sum(limits) if limits else None
+
+
 def configure(matmul_precision: str) -> None:
     """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
     jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])

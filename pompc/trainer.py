@@ -16,7 +16,14 @@ from pompc.envs import Vector, make_vector
 from pompc.evaluation import Evaluation, Returns, training_seed
 from pompc.log import Log
 from pompc.loop import Feedback, close_episodes, decide, first_feedback
-from pompc.population import Group, Learners, initial_arguments, make_groups, make_programs
+from pompc.population import (
+    Group,
+    Learners,
+    initial_arguments,
+    make_groups,
+    replay_bytes,
+)
+from pompc.programs import make_programs
 from pompc.progress import Progress, first_line
 
 LOG_INTERVAL = 500  # decisions between rows of metrics.csv
@@ -65,7 +72,8 @@ class _Training:
         self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
         self.facts = {"finished": False, "agents": len(self.agents)}
         self.facts |= {"parameters": _size(self.learners), "agent_devices": self.programs.devices}
-        self.facts |= {"replay_bytes": _bytes(self.learners.buffers)}
+        memory = "host" if self.programs.replay_on_host else "device"
+        self.facts |= {"replay_bytes": replay_bytes(groups), "replay_memory": memory}
         self.facts |= runtime.describe(config.matmul_precision)
         print(first_line(config, self.facts, cost.estimated_seconds(groups)), flush=True)
         self.progress = Progress(config)
@@ -104,7 +112,7 @@ class _Training:
             self.log.write(decision, self.config.action_repeat)
             self.progress.move(decision, self.log.rate / len(self.agents))
         self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
-        return Feedback(made.result.observation, made.result.reward, made.result.terminated)
+        return Feedback(made.result.reward, made.result.terminated, made.result.observation)
 
     def pretrain(self, decision: int) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
@@ -159,7 +167,3 @@ def _size(learners: Learners) -> int:
         trained: Any = (states.model, states.policy, states.prior)
         sizes.append(sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(trained)))
     return max(sizes)
-
-
-def _bytes(tree: Any) -> int:
-    return sum(leaf.nbytes for leaf in jax.tree.leaves(tree))

@@ -8,15 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import agent, learner
+from pompc import agent, learner, loop
+from pompc.envs.vector import Observations
 from pompc.hypers import parts
-from pompc.population import (
-    initial_arguments,
-    make_groups,
-    make_programs,
-    over_agents,
-    replay_rows,
-)
+from pompc.mapping import over_agents
+from pompc.population import Learners, initial_arguments, make_groups, replay_rows
+from pompc.programs import make_programs
 
 
 @functools.cache
@@ -28,18 +25,18 @@ def _programs(config):
 def _filled(config, episodes=3, length=30, seeding=False):
     """Return world, programs and one agent after a few episodes of random observations."""
     world, programs = _programs(config)
-    states, buffers = programs.init(*initial_arguments(programs.groups))
+    learners = Learners(*programs.init(*initial_arguments(programs.groups)))
     rng = np.random.default_rng(0)
-    act = programs.act_seeding if seeding else programs.act
-    close = programs.close_seeding if seeding else programs.close_episode
-    truncated = np.zeros(1, bool)
+    nothing, always = np.zeros(1, bool), np.ones(1, bool)
     for episode in range(episodes):
         for _ in range(length):
             seen = rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
-            states, buffers, _ = act(states, buffers, seen, np.float32([0.5]), truncated)
-        ends = np.array([episode == 1])
-        states, buffers = close(states, buffers, seen, np.float32([1.0]), ends, np.ones(1, bool))
-    return world, programs, states, buffers
+            feedback = loop.Feedback(np.float32([0.5]), nothing, seen)
+            learners, _ = loop.act(programs, learners, feedback, seeding)
+        terminated = np.array([episode == 1])
+        result = Observations(seen, seen, np.float32([1.0]), terminated, always, np.ones(1))
+        learners = loop.close_episodes(programs, learners, result, seeding)
+    return world, programs, *learners
 
 
 def test_seeding_stores_zero_mean_and_maximum_std(small):
@@ -161,7 +158,9 @@ def test_two_agents_in_one_program_equal_each_alone(small):
     buffers = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), buffer)
 
     def program(state, buffer, now):
-        return learner.update(world, state, buffer, parts, now)
+        batch = learner.sample(world, buffer, state.key)
+        state, plans, metrics = learner.update(world, state, batch, parts, now)
+        return state, learner.write_back(world, buffer, batch, plans), metrics
 
     together, alone = (jax.jit(over_agents(program, size, shared=1)) for size in (2, 1))
     own = [

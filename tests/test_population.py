@@ -12,9 +12,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import Config, agent, cost, learner, replay
+from pompc import Config, agent, cost, learner, loop, replay, runtime
 from pompc.hypers import hypers, parts
-from pompc.population import Learners, initial_arguments, make_groups, make_programs
+from pompc.population import (
+    Learners,
+    initial_arguments,
+    make_groups,
+    remember,
+    replay_bytes,
+    replay_on_host,
+    replay_rows,
+)
+from pompc.programs import make_programs
 from pompc.world_model import WorldModel
 
 STEPS = 200
@@ -70,25 +79,23 @@ def test_agents_together_equal_each_alone_step_by_step(three):
     done, worst = np.zeros(3, bool), 0.0
     for step in range(1, STEPS + 1):
         seen = rng.normal(size=(3, agents.OBSERVATIONS)).astype(np.float32)
-        feedback = seen, rng.normal(size=3).astype(np.float32), np.zeros(3, bool)
+        feedback = rng.normal(size=3).astype(np.float32), np.zeros(3, bool), seen
         starts = [_copy(_one(learners, groups, index)) for index in range(3)]
-        learners, actions = _act(together, learners, feedback)
+        learners, actions = loop.act(together, learners, feedback)
         ends = np.array([step % length == 0 for length in LENGTHS])
         done = ends & np.array([True, False, False])
         if ends.any():
-            learners = Learners(*together.close_episode(*learners, *feedback[:2], done, ends))
+            learners = _end(together, learners, feedback[0], done, seen, ends)
         if step > 10:
             *found, _ = together.update(*learners, np.bool_(step % 10 == 0))
             learners = Learners(*found)
         for index in range(3):
             own = tuple(value[index : index + 1] for value in feedback)
-            mine, action = _act(alone[index], starts[index], own)
+            mine, action = loop.act(alone[index], starts[index], own)
             np.testing.assert_allclose(actions[index], action[0], atol=1e-5)
             if ends.any():
                 part = slice(index, index + 1)
-                mine = Learners(
-                    *alone[index].close_episode(*mine, *own[:2], done[part], ends[part])
-                )
+                mine = _end(alone[index], mine, own[0], done[part], own[2], ends[part])
             if step > 10:
                 *found, _ = alone[index].update(*mine, np.bool_(step % 10 == 0))
                 mine = Learners(*found)
@@ -96,9 +103,9 @@ def test_agents_together_equal_each_alone_step_by_step(three):
     assert worst < 1e-5
 
 
-def _act(programs, learners, feedback):
-    *found, actions = programs.act(*learners, *feedback)
-    return Learners(*found), np.asarray(actions)
+def _end(programs, learners, *outcome):
+    memories, buffers = programs.end_episode(*learners, *outcome)
+    return Learners(remember(learners.states, memories), buffers)
 
 
 def _one(learners, groups, index):
@@ -125,35 +132,39 @@ import sys
 import jax, numpy as np
 sys.path.insert(0, {tests!r})
 import agents
-from pompc import Config, population
-from pompc.population import Learners, initial_arguments, make_groups, make_programs
+from pompc import Config, loop, mapping
+from pompc.population import Learners, initial_arguments, make_groups
+from pompc.programs import make_programs
 
-config = Config(**{settings!r})
-groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
 found = []
-for devices in (jax.local_devices(), jax.local_devices()[:1]):
-    population.jax.local_devices = lambda devices=devices: devices
+for count, memory in ((8, "device"), (1, "device"), (8, "host")):
+    mapping.jax.local_devices = lambda devices=jax.devices()[:count], backend=None: devices
+    config = Config(replay_memory=memory, **{settings!r})
+    groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
     programs = make_programs(groups)
     print("devices", programs.devices)
     learners = Learners(*programs.init(*initial_arguments(groups)))
     rng = np.random.default_rng(0)
     for step in range(12):
         seen = rng.normal(size=(16, agents.OBSERVATIONS)).astype(np.float32)
-        feedback = seen, rng.normal(size=16).astype(np.float32), np.zeros(16, bool)
-        *found_, actions = programs.act(*learners, *feedback)
-        learners = Learners(*found_)
-    *found_, metrics = programs.update(*learners, np.bool_(True))
-    used = {{len(leaf.sharding.device_set) for leaf in jax.tree.leaves(found_)}}
-    print("spread over", used)
-    found.append(jax.device_get((found_, actions, metrics)))
-for first, second in zip(*map(jax.tree.leaves, found), strict=True):
-    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5)
+        feedback = rng.normal(size=16).astype(np.float32), np.zeros(16, bool), seen
+        learners, actions = loop.act(programs, learners, feedback)
+    *learners, metrics = programs.update(*learners, np.bool_(True))
+    used = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
+    print("agents, buffers spread over", *used)
+    found.append(jax.tree.leaves(jax.device_get((learners, actions, metrics))))
+for first, *others in zip(*found, strict=True):
+    for other in others:
+        np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-5)
 print("equal")
 """
 
 
 def test_agents_spread_over_eight_devices_equal_one_device(small):
-    """Two groups of eight agents; the devices are forced ones of the host."""
+    """Two groups of eight agents, buffers on their devices or in the host's memory.
+
+    The devices are forced ones of the host.
+    """
     config = small(value_nets=2, horizon=2)
     settings = {
         name: getattr(config, name)
@@ -169,7 +180,10 @@ def test_agents_spread_over_eight_devices_equal_one_device(small):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.split("\n")[:-1] == [
-        "devices 8", "spread over {8}", "devices 1", "spread over {1}", "equal",
+        "devices 8", "agents, buffers spread over {8} {8}",
+        "devices 1", "agents, buffers spread over {1} {1}",
+        "devices 8", "agents, buffers spread over {8} {1}",
+        "equal",
     ]  # fmt: skip
 
 
@@ -177,8 +191,6 @@ def test_replay_holds_little_more_than_the_data():
     """dog-run, a million decisions: observation, action, planner's mean and std, reward."""
     least = 1_000_000 * 4 * (223 + 3 * 38 + 1)
     config = Config(task="dog-run", preset="paper")
-    from pompc.population import replay_rows
-
     shapes = jax.eval_shape(lambda: replay.create(replay_rows(config), 223, 38))
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     assert held <= 1.1 * least
@@ -205,3 +217,14 @@ def test_operations_are_those_that_the_mathematics_needs(lam):
     for name, (program, argument) in programs.items():
         flops = jax.jit(program).lower(state, argument).cost_analysis()["flops"]
         assert 0.98 <= flops / getattr(counted, name) < 1.12, name
+
+
+def test_replay_goes_to_the_host_where_the_device_is_too_small(small, monkeypatch):
+    groups = _groups(small(seeds=2, buffer_size=1000, steps=4000))
+    needed = 2 * (1000 + 10 + 16) * 4 * (agents.OBSERVATIONS + 3 * agents.ACTIONS + 1)
+    assert replay_bytes(groups) == pytest.approx(needed, rel=0.15)
+    for available, on_host in ((None, False), (10 * needed, False), (needed, True)):
+        monkeypatch.setattr(runtime, "device_bytes", lambda found=available: found)
+        assert replay_on_host(groups) == on_host
+    monkeypatch.undo()
+    assert replay_on_host(_groups(small(replay_memory="host")))

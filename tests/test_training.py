@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, log, population, trainer
+from pompc import ConfigError, checkpoint, log, trainer
 
 COLUMNS = [
     "task", "method", "lam", "prior", "seed", "env_step", "decision", "return", "return_policy",
@@ -119,10 +119,10 @@ def test_a_run_without_folder_or_checkpoint_is_named(tmp_path):
 
 
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):
-    original = population.make_programs
+    original = trainer.make_programs
 
-    def poisoned(groups):
-        programs = original(groups)
+    def poisoned(*arguments):
+        programs = original(*arguments)
         column = programs.metric_names[0].index("value_loss")
 
         @jax.jit

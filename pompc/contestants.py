@@ -1,0 +1,270 @@
+"""What the benchmark puts side by side: our programs and a peer's, each ready to be timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Protocol, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pompc import agent, cost, learner, loop, peers, replay
+from pompc.config import Config
+from pompc.envs import Vector, make_vector
+from pompc.population import Group, Learners, initial_arguments, make_groups
+from pompc.programs import Programs, make_programs
+from pompc.trainer import environment_workers
+
+BUFFER = 20_000  # decisions: speed does not depend on it, and many programs share the memory
+FILL = 600  # decisions of random actions before anything is measured
+Measures = dict[str, Callable[[], Any]]
+WITH_REANALYSE = "update and reanalyse"
+
+
+class Contestant(Protocol):
+    """What the benchmark calls."""
+
+    def measures(self) -> Measures:
+        """Return what is timed, by name: each a call whose result can be waited for."""
+        ...
+
+    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+        """Return a row of the table from medians in seconds and operations a second at most."""
+        ...
+
+    def close(self) -> None:
+        """Stop its environments."""
+        ...
+
+
+class Ours:
+    """A population of this project."""
+
+    def __init__(self, config: Config) -> None:
+        """Compile its programs and fill its buffers."""
+        self.config, self.population = config.agents[0], len(config.agents)
+        workers = environment_workers(self.population)
+        self.vector = make_vector(config.task, range(self.population), workers)
+        sizes = self.vector.observation_dim, self.vector.action_dim
+        self.group = _only(make_groups(config.agents, *sizes))
+        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.group)
+        self.feedback = loop.first_feedback(self.vector)
+        for _ in range(FILL):
+            self._decide(seeding=True, reanalyse_now=None)
+
+    def measures(self) -> Measures:
+        """Return what is timed; reanalyse is timed with an update, which is subtracted."""
+        measures: Measures = {"plan": self._plan, "update": lambda: self._update(now=False)}
+        if self.group.parts.reanalyse:
+            measures[WITH_REANALYSE] = lambda: self._update(now=True)
+        return measures
+
+    def _plan(self) -> Any:
+        self.learners, actions = loop.act(self.programs, self.learners, self.feedback)
+        return actions
+
+    def _update(self, now: bool) -> Any:
+        *learners, metrics = self.programs.update(*self.learners, np.bool_(now))
+        self.learners = Learners(*learners)
+        return metrics
+
+    def _decide(self, seeding: bool, reanalyse_now: bool | None) -> np.ndarray:
+        started = time.perf_counter()
+        made = loop.decide(
+            self.programs, self.vector, self.learners, self.feedback, seeding, reanalyse_now
+        )
+        jax.block_until_ready(made.metrics)
+        waited = time.perf_counter() - started - sum(made.seconds)
+        self.learners = loop.close_episodes(self.programs, made.learners, made.result, seeding)
+        result = made.result
+        self.feedback = loop.Feedback(result.reward, result.terminated, result.observation)
+        return np.array([*made.seconds, waited])
+
+    def run(self, decisions: int) -> np.ndarray:
+        """Run the whole loop; return the seconds in plan, environment and update."""
+        interval = self.config.reanalyse_interval
+        return sum(
+            (self._decide(False, number % interval == 0) for number in range(1, decisions + 1)),
+            start=np.zeros(3),
+        )
+
+    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+        """Return a row of the table."""
+        return {
+            **_identity("pompc", self.config, self.population),
+            **_times(medians, self.group, self.population, peak),
+            **_rates(self.run(decisions), decisions * self.population),
+            "memory_mb": self.memory_mb,
+            "compile_s": self.compile_s,
+        }
+
+    def close(self) -> None:
+        """Stop its environments."""
+        self.vector.close()
+
+
+class WithoutAxis:
+    """One agent of this project without the axis of agents: what the population costs."""
+
+    def __init__(self, ours: Ours) -> None:
+        """Take the agent of a population of one."""
+        self.ours, world = ours, ours.group.world
+        copied = jax.tree.map(lambda leaf: jnp.array(leaf[0]), ours.learners)
+        self._state, self._buffer = copied.states[0], copied.buffers[0]
+        self._feedback = jax.tree.map(lambda values: values[0], ours.feedback)
+
+        @partial(jax.jit, donate_argnums=1)
+        def act(state: Any, buffer: Any, reward: Any, terminated: Any, observation: Any) -> Any:
+            memory, choice = agent.act(world, state, observation)
+            return memory, replay.record(buffer, reward, terminated, observation, *choice)
+
+        @partial(jax.jit, donate_argnums=(0, 1))
+        def update(state: Any, buffer: Any, now: Any) -> Any:
+            batch = learner.sample(world, buffer, state.key)
+            state, plans, metrics = learner.update(world, state, batch, ours.group.parts, now)
+            stacked = jnp.stack([jnp.asarray(value) for value in metrics.values()])
+            return state, learner.write_back(world, buffer, batch, plans), stacked
+
+        self._act, self._learn = act, update
+
+    def measures(self) -> Measures:
+        """Return what is timed."""
+        measures: Measures = {"plan": self._plan, "update": lambda: self._update(now=False)}
+        if self.ours.group.parts.reanalyse:
+            measures[WITH_REANALYSE] = lambda: self._update(now=True)
+        return measures
+
+    def _plan(self) -> Any:
+        memory, self._buffer = self._act(self._state, self._buffer, *self._feedback)
+        self._state = self._state._replace(**memory._asdict())
+        return memory
+
+    def _update(self, now: bool) -> Any:
+        learned = self._learn(self._state, self._buffer, np.bool_(now))
+        self._state, self._buffer, metrics = learned
+        return metrics
+
+    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+        """Return a row of the table; there is no loop of it."""
+        del decisions
+        identity = _identity("pompc without the axis", self.ours.config, 1)
+        return identity | _times(medians, self.ours.group, 1, peak)
+
+    def close(self) -> None:
+        """Leave the environments to the population."""
+
+
+class Theirs:
+    """A peer."""
+
+    def __init__(self, peer: peers.Peer, config: Config, vector: Vector) -> None:
+        """Fill its buffer."""
+        self.peer, self.config, self.vector = peer, config, vector
+        self.observation, rng = vector.reset(), np.random.default_rng(0)
+        for _ in range(FILL):
+            self._step(rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32))
+
+    def measures(self) -> Measures:
+        """Return what is timed."""
+        measures: Measures = {
+            "plan": lambda: self.peer.plan(self.observation),
+            "update": self.peer.update,
+        }
+        if self.peer.reanalyse:
+            measures["reanalyse"] = self.peer.reanalyse
+        return measures
+
+    def _step(self, action: np.ndarray) -> None:
+        result = self.vector.step(action)
+        self.peer.insert({
+            "observation": self.observation, "action": action, "reward": result.reward,
+            "next_observation": result.final_observation, "terminated": result.terminated,
+            "truncated": result.truncated,
+        })  # fmt: skip
+        self.observation = result.observation
+
+    def run(self, decisions: int) -> np.ndarray:
+        """Run the whole loop as the peer's does; return seconds in plan, environment, update."""
+        seconds = np.zeros(3)
+        for number in range(1, decisions + 1):
+            clock = [time.perf_counter()]
+            action = self.peer.plan(self.observation)
+            clock.append(time.perf_counter())
+            self._step(action)
+            clock.append(time.perf_counter())
+            found = [self.peer.update()]
+            if self.peer.reanalyse and number % self.config.reanalyse_interval == 0:
+                found.append(self.peer.reanalyse())
+            jax.block_until_ready(found)
+            clock.append(time.perf_counter())
+            seconds += np.diff(clock)
+        return seconds
+
+    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+        """Return a row of the table; its arithmetic is not counted."""
+        del peak
+        return {
+            "program": self.peer.name,
+            "agents": 1,
+            "heads": "all",
+            "lam": 0.0 if self.peer.name == "tdmpc2_jax" else np.inf,
+            **{f"{name}_ms": 1e3 * seconds for name, seconds in medians.items()},
+            **_rates(self.run(decisions), decisions),
+        }
+
+    def close(self) -> None:
+        """Stop its environment."""
+        self.vector.close()
+
+
+def _only(groups: tuple[Group, ...]) -> Group:
+    (group,) = groups
+    return group
+
+
+def _compile(group: Group) -> tuple[Learners, Programs, float, float]:
+    """Return initial learners, programs, the seconds to compile acting and learning, and MB."""
+    programs = make_programs((group,))
+    learners = Learners(*programs.init(*initial_arguments((group,))))
+    count, width = len(group.agents), group.world.observation_dim
+    seen = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros((count, width), np.float32)
+    started = time.perf_counter()
+    act = cast("Any", programs.act).lower(*learners, *seen).compile()
+    update = cast("Any", programs.update).lower(*learners, np.bool_(False)).compile()
+    seconds = time.perf_counter() - started
+    memory = update.memory_analysis()
+    megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
+    return learners, programs._replace(act=act, update=update), seconds, megabytes
+
+
+def _identity(program: str, config: Config, population: int) -> dict[str, Any]:
+    heads = config.planner_heads
+    return {"program": program, "agents": population, "heads": heads, "lam": config.lam}
+
+
+def _times(
+    medians: dict[str, float], group: Group, population: int, peak: float
+) -> dict[str, float]:
+    """Return milliseconds of each part, and its products a second as a share of the peak."""
+    seconds = {name: medians[name] for name in ("plan", "update")}
+    if WITH_REANALYSE in medians:
+        seconds["reanalyse"] = medians[WITH_REANALYSE] - medians["update"]
+    counted = cost.count(group.world, group.parts)._asdict()
+    milliseconds = {f"{name}_ms": 1e3 * value for name, value in seconds.items()}
+    return milliseconds | {
+        f"{name}_of_peak": population * counted[name] / value / peak
+        for name, value in seconds.items()
+    }
+
+
+def _rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
+    plan, environment, update = seconds / seconds.sum()
+    return {
+        "decisions_per_s": decisions / float(seconds.sum()),
+        "environment_share": environment,
+        "plan_share": plan,
+        "update_share": update,
+    }

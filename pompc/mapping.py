@@ -1,0 +1,99 @@
+"""One agent's function as that of a population: along axes, by groups, over devices.
+
+Axes: `P` agents of the population, `G` agents of one group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+Function = Callable[..., Any]
+
+
+def at_once(count: int, rows: int, width: int) -> int:
+    """Return how many of `count` programs to batch, whose activations are `rows` by `width`.
+
+    All on a GPU; on a CPU as many as its caches hold.
+    """
+    if jax.default_backend() != "cpu":
+        return count
+    activation = 4 * rows * width  # bytes
+    return min(count, max(1, 2**20 // activation))
+
+
+def over_agents(
+    function: Function, size: int, shared: int = 0, together: int | None = None
+) -> Function:
+    """Map a function of one agent over a leading axis; the last `shared` arguments have none.
+
+    One agent is not vmapped but squeezed: its program is that of a single agent. `together` agents
+    are vmapped at once, and such batches follow one another; by default all are.
+    """
+
+    def squeezed(*args: Any) -> Any:
+        split = len(args) - shared
+        own = jax.tree.map(lambda leaf: leaf[0], args[:split])
+        return jax.tree.map(lambda leaf: leaf[None], function(*own, *args[split:]))
+
+    def mapped(*args: Any) -> Any:
+        split = len(args) - shared
+
+        def one(own: tuple[Any, ...]) -> Any:
+            return function(*own, *args[split:])
+
+        if together is None or together >= size:
+            return jax.vmap(one)(args[:split])
+        return jax.lax.map(one, args[:split], batch_size=together if together > 1 else None)
+
+    return squeezed if size == 1 else mapped
+
+
+def make_mesh(sizes: Sequence[int]) -> Mesh:
+    """Return the devices that share the agents: as many as divide each group's size."""
+    devices, common = jax.local_devices(), math.gcd(*sizes)
+    count = max(n for n in range(1, len(devices) + 1) if common % n == 0)
+    return Mesh(np.array(devices[:count]), ("agents",))
+
+
+def spread(mesh: Mesh) -> NamedSharding:
+    """Return how arrays with a leading axis of agents lie on their devices."""
+    return NamedSharding(mesh, PartitionSpec("agents"))
+
+
+def over_devices(function: Function, mesh: Mesh, own: int, shared: int) -> Function:
+    """Run a function of a group on its devices, each with its share of the agents."""
+    if mesh.size == 1:
+        return function
+    along, whole = PartitionSpec("agents"), PartitionSpec()
+    specs = (along,) * own + (whole,) * shared
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=along, check_vma=False)
+
+
+def by_group(functions: Sequence[Function], rows: Sequence[slice], shared: int = 0) -> Function:
+    """Return one function of the population from a function of each group.
+
+    Tuples are taken by group, arrays along their axis `P`, where `rows` are a group's, and the last
+    `shared` arguments whole. Each output is a tuple by group.
+    """
+
+    def program(*args: Any) -> Any:
+        split = len(args) - shared
+        results = [
+            function(*(_of_group(argument, n, rows[n]) for argument in args[:split]), *args[split:])
+            for n, function in enumerate(functions)
+        ]
+        several = isinstance(results[0], tuple) and not hasattr(results[0], "_fields")
+        return tuple(zip(*results, strict=True)) if several else tuple(results)
+
+    return program
+
+
+def _of_group(argument: Any, index: int, rows: slice) -> Any:
+    grouped = isinstance(argument, tuple) and not hasattr(argument, "_fields")
+    return argument[index] if grouped else jax.tree.map(lambda leaf: leaf[rows], argument)

@@ -1,0 +1,249 @@
+"""The jitted programs of a population: acting, learning, evaluating.
+
+All groups are one program: observations of all agents enter, actions of all leave. Agents compute
+where the accelerator is. Their buffers lie there too, so that acting and learning are one program
+each; or, where they do not fit, in the host's memory, where programs of their own read and write.
+
+Axes: `P` agents of the population, `G` agents of one group, `N` environments of one agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from pompc import agent, learner, mapping, replay
+from pompc.agent import AgentState, Choice
+from pompc.config import Config
+from pompc.mapping import Function
+from pompc.population import Group, empty_buffer, initial_arguments, replay_on_host
+from pompc.replay import Batch, Replay
+from pompc.rollout import Metrics
+
+PerAgent = Callable[[Group], Function]  # what one agent of a group does
+
+
+class Programs(NamedTuple):
+    """The jitted programs; states and buffers are donated wherever new ones come back."""
+
+    groups: tuple[Group, ...]
+    init: Function  # keys [P], hypers [P] -> states, buffers
+    # states, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
+    act: Function
+    act_seeding: Function  # the same, before any learning
+    end_episode: Function  # the same and done [P] -> memories, buffers
+    end_seeding_episode: Function
+    pretrain: Function  # states, buffers, reanalyse now -> states, buffers, metrics of each group
+    update: Function  # the same
+    evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
+    policy_actions: Function  # states, [P, N, O] -> actions
+    metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
+    pretrain_metric_names: tuple[tuple[str, ...], ...]
+    devices: int  # that share the agents
+    replay_on_host: bool
+
+
+def make_programs(groups: tuple[Group, ...]) -> Programs:
+    """Return the programs of a population."""
+    build = _Builder(groups)
+    names: dict[str, dict[int, tuple[str, ...]]] = {"pretrain": {}, "update": {}}
+    programs = Programs(
+        groups=groups,
+        init=_init(build),
+        act=_act(build, agent.act),
+        act_seeding=_act(build, agent.act_seeding),
+        end_episode=_end_episode(build, agent.end_episode),
+        end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
+        pretrain=_learn(build, learner.pretrain, names["pretrain"]),
+        update=_learn(build, learner.update, names["update"]),
+        evaluation_actions=_evaluation_actions(build),
+        policy_actions=_policy_actions(build),
+        metric_names=(),
+        pretrain_metric_names=(),
+        devices=build.mesh.size,
+        replay_on_host=build.replay_on_host,
+    )
+    return programs._replace(
+        metric_names=tuple(names["update"][n] for n in range(len(groups))),
+        pretrain_metric_names=tuple(names["pretrain"][n] for n in range(len(groups))),
+    )
+
+
+class _Builder:
+    """Makes functions of the population from functions of one agent of each group.
+
+    Where all is on the device they are pieces of one program, which `whole` compiles; with replay
+    on the host each piece is a program of its own, and `to_device` and `to_host` carry between.
+    """
+
+    def __init__(self, groups: tuple[Group, ...]) -> None:
+        self.groups, self.replay_on_host = groups, replay_on_host(groups)
+        self.mesh = mapping.make_mesh([len(group.agents) for group in groups])
+        self._host = jax.local_devices(backend="cpu")[0]
+
+    def computing(
+        self,
+        per_agent: PerAgent,
+        arguments: int,
+        shared: int = 0,
+        donate: tuple[int, ...] = (),
+        rows: Callable[[Config], int] | None = None,
+    ) -> Function:
+        """Return what runs on the devices; `rows` of activations decide how many agents at once."""
+
+        def of_group(group: Group) -> Function:
+            config, size = group.world.config, len(group.agents) // self.mesh.size
+            together = mapping.at_once(size, (rows or _rows_of_plan)(config), config.hidden_dim)
+            function = mapping.over_agents(per_agent(group), size, shared, together)
+            return mapping.over_devices(function, self.mesh, arguments, shared)
+
+        return self._piece(of_group, donate, shared)
+
+    def storing(
+        self, per_agent: PerAgent, arguments: int, donate: tuple[int, ...] = ()
+    ) -> Function:
+        """Return what runs where the buffers are."""
+
+        def of_group(group: Group) -> Function:
+            if self.replay_on_host:
+                return mapping.over_agents(per_agent(group), len(group.agents))
+            size = len(group.agents) // self.mesh.size
+            function = mapping.over_agents(per_agent(group), size)
+            return mapping.over_devices(function, self.mesh, arguments, 0)
+
+        return self._piece(of_group, donate, 0)
+
+    def _piece(
+        self, of_group: Callable[[Group], Function], donate: tuple[int, ...], shared: int
+    ) -> Function:
+        functions = [of_group(group) for group in self.groups]
+        piece = mapping.by_group(functions, [group.rows for group in self.groups], shared)
+        return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
+
+    def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
+        """Compile a function of pieces, unless they are programs themselves."""
+        return function if self.replay_on_host else jax.jit(function, donate_argnums=donate)
+
+    def to_device(self, tree: Any) -> Any:
+        return jax.device_put(tree, mapping.spread(self.mesh)) if self.replay_on_host else tree
+
+    def to_host(self, tree: Any) -> Any:
+        return jax.device_put(tree, self._host) if self.replay_on_host else tree
+
+
+def _init(build: _Builder) -> Function:
+    def buffer_of(group: Group) -> Function:
+        return lambda _: empty_buffer(group)
+
+    def agent_of(group: Group) -> Function:
+        return lambda key, point: agent.init(group.world, key, point, group.parts)
+
+    start, create = build.computing(agent_of, 2), build.storing(buffer_of, 1)
+
+    def init(keys: Array, points: Any) -> Any:
+        return start(keys, points), create(build.to_host(keys))
+
+    return build.whole(init)
+
+
+def _act(build: _Builder, one_agent: Function) -> Function:
+    choose = build.computing(lambda group: partial(one_agent, group.world), 2)
+    record = build.storing(lambda _: _record, 5, donate=(0,))
+
+    def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
+        memories, choices = choose(states, observation)
+        seen = build.to_host((reward, terminated, observation, choices))
+        actions = jnp.concatenate([choice.action for choice in choices])
+        return memories, record(buffers, *seen), actions
+
+    return build.whole(act, donate=(1,))
+
+
+def _record(
+    buffer: Replay, reward: Array, terminated: Array, observation: Array, choice: Choice
+) -> Replay:
+    return replay.record(buffer, reward, terminated, observation, *choice)
+
+
+def _end_episode(build: _Builder, one_agent: Function) -> Function:
+    choose = build.computing(lambda group: partial(one_agent, group.world), 3)
+    record = build.storing(lambda _: replay.record_end, 6, donate=(0,))
+
+    def end_episode(
+        states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any, done: Any
+    ) -> Any:
+        memories, planners = choose(states, observation, done)
+        seen = build.to_host((reward, terminated, observation, planners, done))
+        return memories, record(buffers, *seen)
+
+    return build.whole(end_episode, donate=(1,))
+
+
+def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...]]) -> Function:
+    """Return the program of `learner.update` or `pretrain`; leave each group's `names`."""
+
+    def of_group(group: Group) -> Function:
+        def learn(state: AgentState, batch: Batch, now: Array) -> Any:
+            state, plans, metrics = one_agent(group.world, state, batch, group.parts, now)
+            names[build.groups.index(group)] = tuple(metrics)
+            return state, plans, _stack(metrics)
+
+        return learn
+
+    sample = build.storing(lambda group: partial(learner.sample, group.world), 2)
+    learn = build.computing(of_group, 2, shared=1, donate=(0,), rows=_rows_of_update)
+    write = build.storing(lambda group: partial(learner.write_back, group.world), 3, donate=(0,))
+
+    def program(states: Any, buffers: Any, now: Any) -> Any:
+        batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
+        states, plans, metrics = learn(states, build.to_device(batches), now)
+        return states, write(buffers, batches, build.to_host(plans)), metrics
+
+    program = build.whole(program, donate=(0, 1))
+    init = jax.eval_shape(_init(build), *initial_arguments(build.groups))
+    jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
+    return program
+
+
+def _stack(metrics: Metrics) -> Array:
+    # One array instead of thirty: a transfer each decision.
+    return jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()])
+
+
+def _evaluation_actions(build: _Builder) -> Function:
+    def of_group(group: Group) -> Function:
+        def act(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
+            config, one = group.world.config, partial(agent.evaluation_action, group.world, state)
+            count = observations.shape[0]
+            together = mapping.at_once(count, _rows_of_plan(config), config.hidden_dim)
+            inputs = keys, observations, means
+            return jax.lax.map(lambda each: one(*each), inputs, batch_size=together)
+
+        return act
+
+    act = build.computing(of_group, 4)
+
+    def evaluation_actions(*args: Any) -> Any:
+        actions, means = act(*args)
+        return jnp.concatenate(actions), jnp.concatenate(means)
+
+    return jax.jit(evaluation_actions)
+
+
+def _policy_actions(build: _Builder) -> Function:
+    act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
+    return jax.jit(lambda *args: jnp.concatenate(act(*args)))
+
+
+def _rows_of_plan(config: Config) -> int:
+    return config.plan_samples
+
+
+def _rows_of_update(config: Config) -> int:
+    # The forward pass of a layer is kept for the backward one; four of them, measured.
+    return 4 * config.horizon * config.batch_size
