@@ -20,10 +20,11 @@ import pandas as pd
 
 from pompc import cost, peers, runtime
 from pompc.config import Config
-from pompc.contestants import BUFFER, Contestant, Ours, Theirs, WithoutAxis
+from pompc.contestants import BUFFER, Contestant, Ours, Theirs
 from pompc.envs import make_vector
 from pompc.errors import ConfigError
 
+WARM_UP = 2  # rounds: a peer compiles again once it has a previous plan
 SLOW_S, SLOW_ROUNDS = 2.0, 5  # what takes longer than this is called every fifth round only
 COLUMNS = {
     "program": "program", "agents": "P", "heads": "heads", "lam": "λ", "plan_ms": "plan ms",
@@ -43,16 +44,18 @@ def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, fl
     """Call every program of every contestant in turn, `rounds` times; return medians in seconds."""
     measures = [contestant.measures() for contestant in contestants]
     times: list[dict[str, list[float]]] = [{name: [] for name in found} for found in measures]
-    for number in range(rounds + 1):  # the first one warms up
+    for number in range(WARM_UP + rounds):
+        print(f"\rround {number + 1} of {WARM_UP + rounds}", end="", flush=True)
         for found, kept in zip(measures, times, strict=True):
             for name, call in found.items():
-                if number % SLOW_ROUNDS and kept[name] and kept[name][0] > SLOW_S:
+                slow = len(kept[name]) > WARM_UP and min(kept[name]) > SLOW_S
+                if slow and number % SLOW_ROUNDS:
                     continue
                 started = time.perf_counter()
                 jax.block_until_ready(call())
-                if number:
-                    kept[name].append(time.perf_counter() - started)
-    return [{name: float(np.median(kept)) for name, kept in one.items()} for one in times]
+                kept[name].append(time.perf_counter() - started)
+    print()
+    return [{name: float(np.median(kept[WARM_UP:])) for name, kept in one.items()} for one in times]
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -67,11 +70,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             for heads in arguments.heads:
                 varied = {"lam": lam, "planner_heads": heads, "seeds": population}
                 print(f"compiling pompc, P = {population}, λ = {lam}, {heads} heads", flush=True)
-                contestants.append(ours := Ours(Config(base.task, **(settings | varied))))
-                if population == 1 and heads == arguments.heads[0]:
-                    contestants.append(WithoutAxis(ours))
+                contestants.append(Ours(Config(base.task, **(settings | varied))))
     contestants += [] if arguments.no_peers else _load_peers(base)
-    print("measuring", flush=True)
     found = medians(contestants, arguments.rounds)
     rows = [
         contestant.row(values, arguments.decisions, peak)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Protocol, cast
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from pompc import agent, cost, learner, loop, peers, replay
+from pompc import cost, loop, peers
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.population import Group, Learners, initial_arguments, make_groups
@@ -94,7 +92,10 @@ class Ours:
     def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
         """Return a row of the table."""
         return {
-            **_identity("pompc", self.config, self.population),
+            "program": "pompc",
+            "agents": self.population,
+            "heads": self.config.planner_heads,
+            "lam": self.config.lam,
             **_times(medians, self.group, self.population, peak),
             **_rates(self.run(decisions), decisions * self.population),
             "memory_mb": self.memory_mb,
@@ -104,57 +105,6 @@ class Ours:
     def close(self) -> None:
         """Stop its environments."""
         self.vector.close()
-
-
-class WithoutAxis:
-    """One agent of this project without the axis of agents: what the population costs."""
-
-    def __init__(self, ours: Ours) -> None:
-        """Take the agent of a population of one."""
-        self.ours, world = ours, ours.group.world
-        copied = jax.tree.map(lambda leaf: jnp.array(leaf[0]), ours.learners)
-        self._state, self._buffer = copied.states[0], copied.buffers[0]
-        self._feedback = jax.tree.map(lambda values: values[0], ours.feedback)
-
-        @partial(jax.jit, donate_argnums=1)
-        def act(state: Any, buffer: Any, reward: Any, terminated: Any, observation: Any) -> Any:
-            memory, choice = agent.act(world, state, observation)
-            return memory, replay.record(buffer, reward, terminated, observation, *choice)
-
-        @partial(jax.jit, donate_argnums=(0, 1))
-        def update(state: Any, buffer: Any, now: Any) -> Any:
-            batch = learner.sample(world, buffer, state.key)
-            state, plans, metrics = learner.update(world, state, batch, ours.group.parts, now)
-            stacked = jnp.stack([jnp.asarray(value) for value in metrics.values()])
-            return state, learner.write_back(world, buffer, batch, plans), stacked
-
-        self._act, self._learn = act, update
-
-    def measures(self) -> Measures:
-        """Return what is timed."""
-        measures: Measures = {"plan": self._plan, "update": lambda: self._update(now=False)}
-        if self.ours.group.parts.reanalyse:
-            measures[WITH_REANALYSE] = lambda: self._update(now=True)
-        return measures
-
-    def _plan(self) -> Any:
-        memory, self._buffer = self._act(self._state, self._buffer, *self._feedback)
-        self._state = self._state._replace(**memory._asdict())
-        return memory
-
-    def _update(self, now: bool) -> Any:
-        learned = self._learn(self._state, self._buffer, np.bool_(now))
-        self._state, self._buffer, metrics = learned
-        return metrics
-
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
-        """Return a row of the table; there is no loop of it."""
-        del decisions
-        identity = _identity("pompc without the axis", self.ours.config, 1)
-        return identity | _times(medians, self.ours.group, 1, peak)
-
-    def close(self) -> None:
-        """Leave the environments to the population."""
 
 
 class Theirs:
@@ -238,11 +188,6 @@ def _compile(group: Group) -> tuple[Learners, Programs, float, float]:
     memory = update.memory_analysis()
     megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
     return learners, programs._replace(act=act, update=update), seconds, megabytes
-
-
-def _identity(program: str, config: Config, population: int) -> dict[str, Any]:
-    heads = config.planner_heads
-    return {"program": program, "agents": population, "heads": heads, "lam": config.lam}
 
 
 def _times(

@@ -158,7 +158,9 @@ def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
     number = next(index for index, group in enumerate(groups) if agent < group.rows.stop)
     group, row = groups[number], agent - groups[number].rows.start
     alone = group._replace(agents=(group.agents[row],), rows=slice(0, 1))
-    return Agent(alone, jax.tree.map(lambda leaf: leaf[row : row + 1], states[number]))
+    several = len(group.agents) > 1
+    own = jax.tree.map(lambda leaf: leaf[row] if several else leaf, states[number])
+    return Agent(alone, own)
 
 
 def _check_agent(agent: int, count: int) -> None:

@@ -1,6 +1,7 @@
 """One agent's function as that of a population: along axes, by groups, over devices.
 
-Axes: `P` agents of the population, `G` agents of one group.
+Axes: `P` agents of the population, `G` agents of one group. What is kept of a group of one agent
+has no axis `G`: XLA would copy every array that it updates in place through a reshape.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from pompc.runtime import has_gpu
 
 Function = Callable[..., Any]
 
@@ -21,7 +26,7 @@ def at_once(count: int, rows: int, width: int) -> int:
 
     All on a GPU; on a CPU as many as its caches hold.
     """
-    if jax.default_backend() != "cpu":
+    if has_gpu():
         return count
     activation = 4 * rows * width  # bytes
     return min(count, max(1, 2**20 // activation))
@@ -32,8 +37,8 @@ def over_agents(
 ) -> Function:
     """Map a function of one agent over a leading axis; the last `shared` arguments have none.
 
-    One agent is not vmapped but squeezed: its program is that of a single agent. `together` agents
-    are vmapped at once, and such batches follow one another; by default all are.
+    `together` agents are vmapped at once, and such batches follow one another; by default all are.
+    One agent (a device's share) is not vmapped but squeezed.
     """
 
     def squeezed(*args: Any) -> Any:
@@ -79,7 +84,7 @@ def by_group(functions: Sequence[Function], rows: Sequence[slice], shared: int =
     """Return one function of the population from a function of each group.
 
     Tuples are taken by group, arrays along their axis `P`, where `rows` are a group's, and the last
-    `shared` arguments whole. Each output is a tuple by group.
+    `shared` arguments whole. Each output is a tuple by group; `along_agents` joins it.
     """
 
     def program(*args: Any) -> Any:
@@ -95,5 +100,15 @@ def by_group(functions: Sequence[Function], rows: Sequence[slice], shared: int =
 
 
 def _of_group(argument: Any, index: int, rows: slice) -> Any:
-    grouped = isinstance(argument, tuple) and not hasattr(argument, "_fields")
-    return argument[index] if grouped else jax.tree.map(lambda leaf: leaf[rows], argument)
+    if isinstance(argument, tuple) and not hasattr(argument, "_fields"):
+        return argument[index]
+    own = rows.start if rows.stop - rows.start == 1 else rows
+    return jax.tree.map(lambda leaf: leaf[own], argument)
+
+
+def along_agents(outputs: Sequence[Array], rows: Sequence[slice]) -> Array:
+    """Join arrays by group along the axis `P`."""
+    alone = [part.stop - part.start == 1 for part in rows]
+    return jnp.concatenate([
+        output[None] if one else output for output, one in zip(outputs, alone, strict=True)
+    ])  # fmt: skip

@@ -44,7 +44,7 @@ class Group(NamedTuple):
 
 
 class Learners(NamedTuple):
-    """What training carries: of each group, with leading axis `G`."""
+    """What training carries: of each group, with leading axis `G` unless it is one agent."""
 
     states: tuple[AgentState, ...]
     buffers: tuple[Replay, ...]

@@ -24,6 +24,7 @@ from pompc.mapping import Function
 from pompc.population import Group, empty_buffer, initial_arguments, replay_on_host
 from pompc.replay import Batch, Replay
 from pompc.rollout import Metrics
+from pompc.runtime import has_gpu
 
 PerAgent = Callable[[Group], Function]  # what one agent of a group does
 
@@ -83,6 +84,7 @@ class _Builder:
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
         self.groups, self.replay_on_host = groups, replay_on_host(groups)
+        self.rows = [group.rows for group in groups]
         self.mesh = mapping.make_mesh([len(group.agents) for group in groups])
         self._host = jax.local_devices(backend="cpu")[0]
 
@@ -92,13 +94,15 @@ class _Builder:
         arguments: int,
         shared: int = 0,
         donate: tuple[int, ...] = (),
-        rows: Callable[[Config], int] | None = None,
+        one_by_one: bool = False,
     ) -> Function:
-        """Return what runs on the devices; `rows` of activations decide how many agents at once."""
+        """Return what runs on the devices; `one_by_one` takes a CPU's agents after each other."""
 
         def of_group(group: Group) -> Function:
+            if len(group.agents) == 1:
+                return per_agent(group)
             config, size = group.world.config, len(group.agents) // self.mesh.size
-            together = mapping.at_once(size, (rows or _rows_of_plan)(config), config.hidden_dim)
+            together = 1 if one_by_one and not has_gpu() else _plans_at_once(size, config)
             function = mapping.over_agents(per_agent(group), size, shared, together)
             return mapping.over_devices(function, self.mesh, arguments, shared)
 
@@ -110,6 +114,8 @@ class _Builder:
         """Return what runs where the buffers are."""
 
         def of_group(group: Group) -> Function:
+            if len(group.agents) == 1:
+                return per_agent(group)
             if self.replay_on_host:
                 return mapping.over_agents(per_agent(group), len(group.agents))
             size = len(group.agents) // self.mesh.size
@@ -122,7 +128,7 @@ class _Builder:
         self, of_group: Callable[[Group], Function], donate: tuple[int, ...], shared: int
     ) -> Function:
         functions = [of_group(group) for group in self.groups]
-        piece = mapping.by_group(functions, [group.rows for group in self.groups], shared)
+        piece = mapping.by_group(functions, self.rows, shared)
         return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
 
     def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
@@ -130,7 +136,9 @@ class _Builder:
         return function if self.replay_on_host else jax.jit(function, donate_argnums=donate)
 
     def to_device(self, tree: Any) -> Any:
-        return jax.device_put(tree, mapping.spread(self.mesh)) if self.replay_on_host else tree
+        one = self.mesh.size == 1
+        where = self.mesh.devices.item() if one else mapping.spread(self.mesh)
+        return jax.device_put(tree, where) if self.replay_on_host else tree
 
     def to_host(self, tree: Any) -> Any:
         return jax.device_put(tree, self._host) if self.replay_on_host else tree
@@ -158,7 +166,7 @@ def _act(build: _Builder, one_agent: Function) -> Function:
     def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
         memories, choices = choose(states, observation)
         seen = build.to_host((reward, terminated, observation, choices))
-        actions = jnp.concatenate([choice.action for choice in choices])
+        actions = mapping.along_agents([choice.action for choice in choices], build.rows)
         return memories, record(buffers, *seen), actions
 
     return build.whole(act, donate=(1,))
@@ -196,13 +204,14 @@ def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...
         return learn
 
     sample = build.storing(lambda group: partial(learner.sample, group.world), 2)
-    learn = build.computing(of_group, 2, shared=1, donate=(0,), rows=_rows_of_update)
+    learn = build.computing(of_group, 2, shared=1, donate=(0,), one_by_one=True)
     write = build.storing(lambda group: partial(learner.write_back, group.world), 3, donate=(0,))
 
     def program(states: Any, buffers: Any, now: Any) -> Any:
         batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
         states, plans, metrics = learn(states, build.to_device(batches), now)
-        return states, write(buffers, batches, build.to_host(plans)), metrics
+        by_agent = tuple(jnp.atleast_2d(group) for group in metrics)
+        return states, write(buffers, batches, build.to_host(plans)), by_agent
 
     program = build.whole(program, donate=(0, 1))
     init = jax.eval_shape(_init(build), *initial_arguments(build.groups))
@@ -219,8 +228,7 @@ def _evaluation_actions(build: _Builder) -> Function:
     def of_group(group: Group) -> Function:
         def act(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
             config, one = group.world.config, partial(agent.evaluation_action, group.world, state)
-            count = observations.shape[0]
-            together = mapping.at_once(count, _rows_of_plan(config), config.hidden_dim)
+            together = _plans_at_once(observations.shape[0], config)
             inputs = keys, observations, means
             return jax.lax.map(lambda each: one(*each), inputs, batch_size=together)
 
@@ -230,20 +238,15 @@ def _evaluation_actions(build: _Builder) -> Function:
 
     def evaluation_actions(*args: Any) -> Any:
         actions, means = act(*args)
-        return jnp.concatenate(actions), jnp.concatenate(means)
+        return mapping.along_agents(actions, build.rows), mapping.along_agents(means, build.rows)
 
     return jax.jit(evaluation_actions)
 
 
 def _policy_actions(build: _Builder) -> Function:
     act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
-    return jax.jit(lambda *args: jnp.concatenate(act(*args)))
+    return jax.jit(lambda *args: mapping.along_agents(act(*args), build.rows))
 
 
-def _rows_of_plan(config: Config) -> int:
-    return config.plan_samples
-
-
-def _rows_of_update(config: Config) -> int:
-    # The forward pass of a layer is kept for the backward one; four of them, measured.
-    return 4 * config.horizon * config.batch_size
+def _plans_at_once(count: int, config: Config) -> int:
+    return mapping.at_once(count, config.plan_samples, config.hidden_dim)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def has_gpu() -> bool:
 def cores() -> int:
     """Return how many CPU cores this process may use."""
     return len(os.sched_getaffinity(0))
+
+
+def _make_cores_devices() -> None:
+    """Make each core of a CPU a device, so that the agents of a population are spread over them.
+
+    Too late once JAX has been used; a count in XLA_FLAGS is respected.
+    """
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", cores())
+
+
+_make_cores_devices()
 
 
 def device_bytes() -> int | None:

@@ -71,11 +71,15 @@ class _Training:
         self.returns = Returns(self.programs, config.evaluation_episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
         self.facts = {"finished": False, "agents": len(self.agents)}
-        self.facts |= {"parameters": _size(self.learners), "agent_devices": self.programs.devices}
+        self.facts |= {
+            "parameters": _size(self.learners, groups),
+            "agent_devices": self.programs.devices,
+        }
         memory = "host" if self.programs.replay_on_host else "device"
         self.facts |= {"replay_bytes": replay_bytes(groups), "replay_memory": memory}
         self.facts |= runtime.describe(config.matmul_precision)
-        print(first_line(config, self.facts, cost.estimated_seconds(groups)), flush=True)
+        seconds = cost.estimated_seconds(groups) / self.programs.devices
+        print(first_line(config, self.facts, seconds), flush=True)
         self.progress = Progress(config)
         self.log = Log(self.programs, folder)
 
@@ -160,10 +164,11 @@ def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
     )
 
 
-def _size(learners: Learners) -> int:
+def _size(learners: Learners, groups: tuple[Group, ...]) -> int:
     """Return the number of trained parameters of the largest agent."""
     sizes = []
-    for states in learners.states:
+    for states, group in zip(learners.states, groups, strict=True):
         trained: Any = (states.model, states.policy, states.prior)
-        sizes.append(sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(trained)))
+        leaves = jax.tree.leaves(trained)
+        sizes.append(sum(leaf.size for leaf in leaves) // len(group.agents))
     return max(sizes)
