@@ -5,10 +5,10 @@ RUN := runs/quickstart
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help train test lint book lock clean
+.PHONY: help train test test-faults lint book lock clean
 
 help:  ## Show what can be made
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
 
 train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in runs/quickstart
 	@mkdir -p $(RUN)
@@ -17,6 +17,9 @@ train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in ru
 
 test: lint  ## Run every check
 	$(BIN)/python -m pytest -q
+
+test-faults: .venv/installed  ## Kill a run at 50 random instants (about 20 minutes)
+	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/test_faults.py
 
 lint: .venv/installed  ## Check style and types
 	$(BIN)/ruff check pompc tests

@@ -179,6 +179,11 @@ def end_seeding_episode(
     return _restart(state, jax.random.split(state.key)[0], done), _uninformed(world)
 
 
+def abandon_episode(state: AgentState, failed: Array) -> Memory:
+    """Forget the plan of an episode that was discarded, if `failed`."""
+    return _restart(state, state.key, failed)
+
+
 def _restart(state: AgentState, key: Array, done: Array) -> Memory:
     return Memory(jnp.where(done, key, state.key), jnp.where(done, 0.0, state.plan_mean))
 

@@ -100,6 +100,7 @@ def _first_episodes(
         taken.append(actions[:, 0] * running.reshape(seeds.shape)[:, :1])
         result = vector.step(actions.reshape(vector.count, -1))
         totals += np.where(running, result.reward, 0.0)
+        totals[result.failure != ""] = 0.0  # its episode starts anew
         running &= ~(result.terminated | result.truncated)
         observation = result.observation
     return Evaluation(totals.reshape(seeds.shape), seeds, np.stack(taken, axis=1))
@@ -171,12 +172,9 @@ def _check_agent(agent: int, count: int) -> None:
 def _restore(run_dir: Path) -> tuple[tuple[Group, ...], tuple[AgentState, ...]]:
     config = read_config(run_dir)
     runtime.configure(config.matmul_precision)
-    steps = checkpoint.saved_steps(run_dir)
-    if not steps:
-        raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
     groups = read_groups(config)
     like, _ = jax.eval_shape(make_programs(groups).init, *initial_arguments(groups))
-    return groups, checkpoint.restore(run_dir, steps[-1], like)
+    return groups, checkpoint.restore_agents(run_dir, like)
 
 
 def read_groups(config: Config) -> tuple[Group, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ class Log:
         self._columns = list(dict.fromkeys(name for names in self._names for name in names))
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = sum(len(group.agents) for group in self._groups)
+        self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
         self._clear()
 
     def _clear(self) -> None:
@@ -56,6 +57,20 @@ class Log:
                     f"at decision {decision}: training stopped, the last good checkpoint is kept"
                 )
 
+    def save(self) -> dict[str, np.ndarray]:
+        """Return what `load` needs to go on with this interval."""
+        sums = {f"sums.{index}": values for index, values in enumerate(self._sums)}
+        counts = np.array([self._updates, self._decisions])
+        own = {"counts": counts, "seconds": self._seconds, "discarded": self.discarded}
+        return sums | own | {"rate": np.array(self.rate)}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where `save` was called."""
+        self._sums = [state[f"sums.{index}"] for index in range(len(self._sums))]
+        self._updates, self._decisions = (int(count) for count in state["counts"])
+        self._seconds, self.discarded = state["seconds"], state["discarded"]
+        self.rate = float(state["rate"])
+
     def tick(self, seconds: np.ndarray) -> None:
         """Add the seconds of one decision: plan, environment, waiting for the update."""
         self._seconds += seconds
@@ -81,6 +96,7 @@ class Log:
             for values in means:
                 found = dict(zip(names, (f"{value:.6g}" for value in values), strict=True))
                 metrics = {name: found.get(name, "") for name in self._columns}
-                rows.append(head | {"agent": len(rows)} | metrics)
+                lost = {"discarded_episodes": self.discarded[len(rows)]}
+                rows.append(head | {"agent": len(rows)} | metrics | lost)
         runs.append_rows(self._path, rows)
         self._clear()

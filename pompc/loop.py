@@ -66,6 +66,14 @@ def decide(
     return Decision(learners, result, metrics, seconds)
 
 
+def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray) -> Learners:
+    """Forget the present episodes of the environments that failed, bool `[P]`."""
+    if not failed.any():
+        return learners
+    memories, buffers = programs.discard_episode(*learners, failed)
+    return Learners(remember(learners.states, memories), buffers)
+
+
 def close_episodes(
     programs: Programs, learners: Learners, result: Observations, seeding: bool
 ) -> Learners:

@@ -39,6 +39,7 @@ class Programs(NamedTuple):
     act_seeding: Function  # the same, before any learning
     end_episode: Function  # the same and done [P] -> memories, buffers
     end_seeding_episode: Function
+    discard_episode: Function  # states, buffers, failed [P] -> memories, buffers
     pretrain: Function  # states, buffers, reanalyse now -> states, buffers, metrics of each group
     update: Function  # the same
     evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
@@ -60,6 +61,7 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         act_seeding=_act(build, agent.act_seeding),
         end_episode=_end_episode(build, agent.end_episode),
         end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
+        discard_episode=_discard_episode(build),
         pretrain=_learn(build, learner.pretrain, names["pretrain"]),
         update=_learn(build, learner.update, names["update"]),
         evaluation_actions=_evaluation_actions(build),
@@ -190,6 +192,16 @@ def _end_episode(build: _Builder, one_agent: Function) -> Function:
         return memories, record(buffers, *seen)
 
     return build.whole(end_episode, donate=(1,))
+
+
+def _discard_episode(build: _Builder) -> Function:
+    abandon = build.computing(lambda _: agent.abandon_episode, 2)
+    discard = build.storing(lambda _: replay.discard_episode, 2, donate=(0,))
+
+    def discard_episode(states: Any, buffers: Any, failed: Any) -> Any:
+        return abandon(states, failed), discard(buffers, build.to_host(failed))
+
+    return build.whole(discard_episode, donate=(1,))
 
 
 def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...]]) -> Function:

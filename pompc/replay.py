@@ -21,7 +21,6 @@ class EpisodeReturns(NamedTuple):
     """Returns of whole episodes, for those who weigh stored actions by them (Eq. 43)."""
 
     of_row: Array  # [C]: return of the row's episode, NaN until it has ended
-    opened: Array  # int32: rows written when the present episode began
     so_far: Array  # return of the present episode
     best: Array  # of all episodes that have ended
 
@@ -39,6 +38,8 @@ class Replay(NamedTuple):
     rows: Array  # int32: rows written
     complete: Array  # int32: complete transitions written
     first: Array  # int32: complete transitions overwritten since
+    opened: Array  # int32: rows written when the present episode began
+    replanned: Array  # [C] bool: the plan was written again, since a checkpoint cleared this
     returns: EpisodeReturns | None
 
 
@@ -64,7 +65,7 @@ def create(
     returns = None
     if with_returns:
         unknown = jnp.full(capacity, jnp.nan)
-        returns = EpisodeReturns(unknown, jnp.int32(0), jnp.zeros(()), jnp.float32(-jnp.inf))
+        returns = EpisodeReturns(unknown, jnp.zeros(()), jnp.float32(-jnp.inf))
     return Replay(
         observation=jnp.zeros((capacity, observation_dim)),
         action=actions,
@@ -76,6 +77,8 @@ def create(
         rows=jnp.int32(0),
         complete=jnp.int32(0),
         first=jnp.int32(0),
+        opened=jnp.int32(0),
+        replanned=jnp.zeros(capacity, bool),
         returns=returns,
     )
 
@@ -158,22 +161,35 @@ def record_end(
 
 
 def close_episode(replay: Replay, done: Array) -> Replay:
-    """Give the rows of the episode that ended, if `done`, its return; nothing where none are kept.
+    """Note that the episode ended, if `done`, and give its rows its return, where one is kept.
 
     Call it after the last row was appended.
     """
+    opened = jnp.where(done, replay.rows, replay.opened)
     if replay.returns is None:
-        return replay
-    capacity, (of_row, opened, so_far, best) = replay.last.size, replay.returns
+        return replay._replace(opened=opened)
+    capacity, (of_row, so_far, best) = replay.last.size, replay.returns
     age = (replay.rows - 1 - jnp.arange(capacity)) % capacity  # rows written since each slot's
-    in_episode = age < replay.rows - opened
+    in_episode = age < replay.rows - replay.opened
     returns = EpisodeReturns(
         of_row=jnp.where(done & in_episode, so_far, of_row),
-        opened=jnp.where(done, replay.rows, opened),
         so_far=jnp.where(done, 0.0, so_far),
         best=jnp.where(done, jnp.maximum(best, so_far), best),
     )
-    return replay._replace(returns=returns)
+    return replay._replace(opened=opened, returns=returns)
+
+
+def discard_episode(replay: Replay, failed: Array) -> Replay:
+    """Forget the present episode, if `failed`: none of its transitions can be drawn any more."""
+    newest, present = (replay.rows - 1) % replay.last.size, replay.rows - replay.opened
+    transitions = jnp.where(failed, jnp.maximum(present - 1, 0), 0)
+    complete = jnp.maximum(replay.complete - transitions, replay.first)
+    ended = replay.last.at[newest].set(replay.last[newest] | failed)
+    opened = jnp.where(failed, replay.rows, replay.opened)
+    returns = replay.returns
+    if returns is not None:
+        returns = returns._replace(so_far=jnp.where(failed, 0.0, returns.so_far))
+    return replay._replace(complete=complete, last=ended, opened=opened, returns=returns)
 
 
 def sample(replay: Replay, key: Array, batch_size: int, horizon: int) -> Batch:
@@ -210,5 +226,6 @@ def write_plans(replay: Replay, slot: Array, plan: Gaussian) -> Replay:
     return replay._replace(
         plan=jax.tree.map(
             lambda ring, value: ring.at[slot].set(value, mode="drop"), replay.plan, plan
-        )
+        ),
+        replanned=replay.replanned.at[slot].set(True, mode="drop"),
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
+import os
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,9 +16,11 @@ import pandas as pd
 import psutil
 
 import pompc
+from pompc import files
 from pompc.config import Config
 from pompc.errors import ConfigError
 
+TABLES = ("returns.csv", "metrics.csv")
 EPISODES = "episodes.npz"  # in a run: each agent's first episode of the newest evaluation
 ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
 
@@ -24,21 +28,32 @@ ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from on
 def open_run(config: Config, run_dir: Path) -> bool:
     """Make or check the folder of a run; return False if it holds this run, finished.
 
-    An unfinished run of the same configuration starts again from the beginning.
-
     Raises:
         ConfigError: if the folder holds another configuration.
     """
     path = run_dir / "config.json"
     if path.exists():
         _require_same(config, read_config(run_dir), run_dir)
-        if read_provenance(run_dir).get("finished"):
-            return False
+        return not read_provenance(run_dir).get("finished")
     run_dir.mkdir(parents=True, exist_ok=True)
-    for name in ("returns.csv", "metrics.csv"):
-        (run_dir / name).unlink(missing_ok=True)
-    path.write_text(config.to_json())
+    files.write_text(path, config.to_json())
     return True
+
+
+def table_sizes(run_dir: Path) -> dict[str, int]:
+    """Return the size of each table, in bytes; 0 where it is not there yet."""
+    paths = [run_dir / name for name in TABLES]
+    return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
+
+
+def cut_tables(run_dir: Path, sizes: Mapping[str, int]) -> None:
+    """Cut off what was written to the tables after a checkpoint."""
+    for name in TABLES:
+        path, size = run_dir / name, sizes.get(name, 0)
+        if size:
+            os.truncate(path, size)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def read_config(run_dir: Path) -> Config:
@@ -76,7 +91,7 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
 def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write provenance.json: the commit and version of this code, and what the caller knows."""
     known = {"pompc": pompc.__version__, "commit": _commit()}
-    (run_dir / "provenance.json").write_text(json.dumps(known | dict(facts), indent=2) + "\n")
+    files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
 
 
 def _commit() -> str | None:
@@ -103,6 +118,8 @@ def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         if new:
             writer.writeheader()
         writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_runs(path: str | Path) -> pd.DataFrame:
@@ -115,11 +132,16 @@ def load_runs(path: str | Path) -> pd.DataFrame:
         ConfigError: if there is none.
     """
     root = Path(path)
-    files = sorted(root.rglob("returns.csv"))
-    if not files:
+    found = sorted(path for path in root.rglob("returns.csv") if files.whole_lines(path))
+    if not found:
         raise ConfigError(f"no run found in {str(path)!r}: there is no returns.csv below it")
-    tables = [pd.read_csv(file).assign(run=str(file.parent)) for file in files]
+    tables = [read_table(path).assign(run=str(path.parent)) for path in found]
     return pd.concat(tables, ignore_index=True)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a run; a last line that was not finished is left out."""
+    return pd.read_csv(io.StringIO(files.whole_lines(path)))
 
 
 def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:

@@ -9,13 +9,16 @@ from typing import Any
 import jax
 import numpy as np
 
-from pompc import checkpoint, cost, runs, runtime
+from pompc import cost, lock, resources, runs, runtime
 from pompc.ahead import compile_ahead
+from pompc.checkpoint import Checkpoints, Snapshot
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.evaluation import Evaluation, Returns, training_seed
+from pompc.files import reporting_full_disk, write_arrays
+from pompc.interruption import Interrupted, Interruption
 from pompc.log import Log
-from pompc.loop import Feedback, close_episodes, decide, first_feedback
+from pompc.loop import Feedback, close_episodes, decide, discard_episodes, first_feedback
 from pompc.population import (
     Group,
     Learners,
@@ -32,12 +35,16 @@ LOG_INTERVAL = 500  # decisions between rows of metrics.csv
 def train(config: Config, run_dir: str | Path) -> None:
     """Train the agents of a configuration; leave tables and checkpoints in `run_dir`.
 
-    A finished run of the same configuration is left alone.
+    A finished run of the same configuration is left alone; an unfinished one goes on from its
+    newest checkpoint.
 
     Raises:
-        ConfigError: if `run_dir` holds another configuration.
+        ConfigError: if `run_dir` holds another configuration or is held by a live process, or if
+            disk or memory are too small.
+        DiskFullError: if the disk fills; the last checkpoint is kept.
+        Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, with a checkpoint to go on from.
         NonFiniteError: if a loss becomes NaN or infinite.
-        RuntimeError: if an environment fails.
+        RuntimeError: if an environment fails again and again.
     """
     folder = Path(run_dir)
     if not runs.open_run(config, folder):
@@ -48,9 +55,14 @@ def train(config: Config, run_dir: str | Path) -> None:
     # The order of the environments is that of the groups, which needs no environment to be known.
     agents = [agent for group in make_groups(config.agents, 0, 0) for agent in group.agents]
     seeds = [training_seed(agent) for agent in agents]
-    with make_vector(config.task, seeds, workers=environment_workers(count)) as vector:
+    with (
+        lock.held(folder) as own_lock,
+        Interruption() as interruption,
+        reporting_full_disk(folder),
+        make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
+    ):
         groups = make_groups(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, groups, vector, folder).run()
+        _Training(config, groups, vector, folder, own_lock).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -62,43 +74,86 @@ class _Training:
     """One run: the programs, the environments, and the clocks and tables around them."""
 
     def __init__(
-        self, config: Config, groups: tuple[Group, ...], vector: Vector, folder: Path
+        self,
+        config: Config,
+        groups: tuple[Group, ...],
+        vector: Vector,
+        folder: Path,
+        own_lock: Path,
     ) -> None:
-        self.config, self.vector, self.folder = config, vector, folder
+        self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
         self.agents = [agent for group in groups for agent in group.agents]
-        self.started = time.perf_counter()
+        self.began = time.perf_counter()
         self.programs = compile_ahead(make_programs(groups), config.evaluation_episodes)
         self.returns = Returns(self.programs, config.evaluation_episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
-        self.facts = {"finished": False, "agents": len(self.agents)}
-        self.facts |= {
-            "parameters": _size(self.learners, groups),
-            "agent_devices": self.programs.devices,
-        }
-        memory = "host" if self.programs.replay_on_host else "device"
-        self.facts |= {"replay_bytes": replay_bytes(groups), "replay_memory": memory}
-        self.facts |= runtime.describe(config.matmul_precision)
-        seconds = cost.estimated_seconds(groups) / self.programs.devices
-        print(first_line(config, self.facts, seconds), flush=True)
         self.progress = Progress(config)
         self.log = Log(self.programs, folder)
+        self.checkpoints = Checkpoints(folder, len(self.agents), config.action_repeat)
+        self._describe(groups)
 
-    def run(self) -> None:
-        """Seed, learn, evaluate; write the tables as it goes."""
+    def _describe(self, groups: tuple[Group, ...]) -> None:
+        """Gather the facts of provenance.json, print what is about to run, and check its needs."""
+        on_host = self.programs.replay_on_host
+        replay = replay_bytes(groups)
+        needed = resources.needs(
+            sum(leaf.nbytes for leaf in jax.tree.leaves(self.learners.states)), replay,
+            in_host_memory=on_host or not runtime.has_gpu(),
+        )  # fmt: skip
+        self.facts = {
+            "finished": False,
+            "agents": len(self.agents),
+            "parameters": _size(self.learners, groups),
+            "agent_devices": self.programs.devices,
+            "replay_bytes": replay,
+            "replay_memory": "host" if on_host else "device",
+            "disk_bytes": needed.disk,
+            **runtime.describe(self.config.matmul_precision),
+        }
+        seconds = cost.estimated_seconds(groups) / self.programs.devices
+        print(first_line(self.config, self.facts, seconds), flush=True)
+        resources.check(self.folder, needed)
+
+    def run(self, interruption: Interruption) -> None:
+        """Seed, learn, evaluate; write tables and checkpoints as it goes."""
         runs.write_provenance(self.folder, self.facts)
-        self.evaluate(0)
-        feedback = first_feedback(self.vector)
-        for decision in range(1, self.config.decisions + 1):
+        done, feedback = self.begin()
+        for decision in range(done + 1, self.config.decisions + 1):
             feedback = self.decide(decision, feedback)
             if decision == self.config.seeding_decisions:
                 self.pretrain(decision)
-            if decision * self.config.action_repeat % self.config.evaluate_every == 0:
-                self.evaluate(decision)
-        if self.config.steps % self.config.evaluate_every:
-            self.evaluate(self.config.decisions)
+            if self._evaluates(decision):
+                self.evaluate(decision, feedback)
+            if interruption.received and decision < self.config.decisions:
+                self.interrupt(interruption.received, decision, feedback)
         self.progress.close()
-        self.facts |= {"finished": True, "wall_s": round(time.perf_counter() - self.started, 1)}
+        self.facts |= {"finished": True, "wall_s": self.wall_s()}
         runs.write_provenance(self.folder, self.facts)
+
+    def _evaluates(self, decision: int) -> bool:
+        steps = decision * self.config.action_repeat
+        return steps % self.config.evaluate_every == 0 or decision == self.config.decisions
+
+    def begin(self) -> tuple[int, Feedback]:
+        """Start or go on from a checkpoint; return the decisions done and what was last seen."""
+        found = self.checkpoints.restore(self.learners)
+        if found is None:
+            runs.cut_tables(self.folder, {})
+            feedback = first_feedback(self.vector)
+            self.evaluate(0, feedback)
+            return 0, feedback
+        runs.cut_tables(self.folder, found.tables)
+        self.began -= found.wall_s
+        self.log.load(found.log)
+        seen, restarted = self.vector.load(found.environments)
+        self.learners = discard_episodes(self.programs, found.learners, restarted)
+        step = found.decision * self.config.action_repeat
+        anew = "; the environments start new episodes" if restarted.any() else ""
+        self.progress.note(f"going on from step {step:,}{anew}")
+        feedback = found.feedback
+        if restarted.any():
+            feedback = feedback._replace(observation=seen)
+        return found.decision, feedback
 
     def decide(self, decision: int, feedback: Feedback) -> Feedback:
         """Take one decision of every agent, and log it."""
@@ -112,11 +167,24 @@ class _Training:
             self.log.add(decision, jax.device_get(made.metrics))
         waited = time.perf_counter() - started - sum(made.seconds)
         self.log.tick(np.array([*made.seconds, waited]))
+        self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
+        self._discard(decision, made.result.failure)
         if decision % LOG_INTERVAL == 0:
             self.log.write(decision, self.config.action_repeat)
             self.progress.move(decision, self.log.rate / len(self.agents))
-        self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
+            lock.touch(self.lock)
         return Feedback(made.result.reward, made.result.terminated, made.result.observation)
+
+    def _discard(self, decision: int, failure: np.ndarray) -> None:
+        """Forget the episodes of environments that failed, count them and say why."""
+        failed = failure != ""
+        self.learners = discard_episodes(self.programs, self.learners, failed)
+        self.log.discarded = self.log.discarded + failed
+        for index in np.flatnonzero(failed):
+            self.progress.note(
+                f"decision {decision}: the episode of agent {index} is discarded and its "
+                f"environment made anew: {failure[index]}"
+            )
 
     def pretrain(self, decision: int) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
@@ -129,12 +197,15 @@ class _Training:
             self.log.check(decision, jax.device_get(metrics), names)
         self.learners = Learners(states, buffers)
 
-    def evaluate(self, decision: int) -> None:
+    def wall_s(self) -> float:
+        """Return the seconds that this run has taken so far, earlier parts of it included."""
+        return round(time.perf_counter() - self.began, 1)
+
+    def evaluate(self, decision: int, feedback: Feedback) -> None:
         """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
         states = self.learners.states
         planner, policy = self.returns.planner(states), self.returns.policy(states)
-        env_step = decision * self.config.action_repeat
-        wall = round(time.perf_counter() - self.started, 1)
+        step, wall = decision * self.config.action_repeat, self.wall_s()
         rows: list[dict[str, Any]] = [
             {
                 "task": agent.task,
@@ -142,7 +213,7 @@ class _Training:
                 "lam": agent.lam,
                 "prior": agent.prior,
                 "seed": agent.seed,
-                "env_step": env_step,
+                "env_step": step,
                 "decision": decision,
                 "return": round(float(planner.returns[index].mean()), 3),
                 "return_policy": round(float(policy.returns[index].mean()), 3),
@@ -151,16 +222,41 @@ class _Training:
             for index, agent in enumerate(self.agents)
         ]
         runs.append_rows(self.folder / "returns.csv", rows)
-        checkpoint.save(self.folder, env_step, states)
-        _save_episodes(self.folder, env_step, planner)
+        _save_episodes(self.folder, step, planner)
+        self.save(decision, feedback)
         self.progress.evaluated(rows, self.log.rate / len(self.agents))
+
+    def save(self, decision: int, feedback: Feedback) -> None:
+        """Write a checkpoint, once a decision."""
+        if decision == self.checkpoints.newest:
+            return
+        snapshot = Snapshot(
+            decision, self.learners, feedback, self.vector.save(), self.log.save(),
+            self.wall_s(), runs.table_sizes(self.folder),
+        )  # fmt: skip
+        self.learners = self.checkpoints.save(snapshot)
+
+    def interrupt(self, signal_name: str, decision: int, feedback: Feedback) -> None:
+        """Write a checkpoint and end.
+
+        Raises:
+            Interrupted: always.
+        """
+        self.save(decision, feedback)
+        step = decision * self.config.action_repeat
+        message = (
+            f"{signal_name}: ended at step {step:,} with a checkpoint; start it again to go on"
+        )
+        self.progress.note(message)
+        raise Interrupted(signal_name, message)
 
 
 def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
     """Keep each agent's first evaluation episode, for its video."""
     seeds, actions, returns = evaluation.seeds[:, 0], evaluation.actions, evaluation.returns[:, 0]
-    np.savez(
-        folder / runs.EPISODES, env_step=env_step, seed=seeds, actions=actions, returns=returns
+    write_arrays(
+        folder / runs.EPISODES,
+        {"env_step": np.array(env_step), "seed": seeds, "actions": actions, "returns": returns},
     )
 
 

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from pompc.envs import action_repeat, check_task, make_env, make_vector, task_names
+from pompc.envs import action_repeat, check_task, dmc, make_env, make_vector, task_names
+from pompc.envs import workers as workers_module
 from pompc.envs.dmc import DmControlEnv
 from pompc.envs.vector import LocalVector, Observations, Vector
 from pompc.envs.workers import WorkerVector
@@ -26,6 +27,7 @@ from pompc.errors import ConfigError, nearest
 OWN_MODULE = '''
 import os
 import sys
+import time
 
 import gymnasium
 import numpy as np
@@ -58,6 +60,8 @@ class Countdown(gymnasium.Env):
             raise ValueError("the spring broke")
         if fault == "exit":
             os._exit(7)
+        if fault == "hang":
+            time.sleep(1000)
         reward = float("nan") if fault == "nan reward" else float(action[1, 0])
         observation = self.observe(float(action[0, 0]))
         if fault == "nan observation":
@@ -82,7 +86,7 @@ register("Witness", witness=True)
 register("Endless", length=10**9)
 register("Unbounded", Unbounded)
 register("Whole", Whole)
-for fault in ("raise", "exit", "nan reward", "nan observation"):
+for fault in ("raise", "exit", "hang", "nan reward", "nan observation"):
     register("Fault" + fault.title().replace(" ", ""), fault=fault)
 '''
 
@@ -270,7 +274,8 @@ def test_a_vector_restarts_episodes_and_keeps_the_final_observation(own: str) ->
         going_on = ~step.terminated
         np.testing.assert_array_equal(step.observation[going_on], step.final_observation[going_on])
     dtypes = [array.dtype for array in steps[0]]
-    assert dtypes == [np.float32, np.float32, np.float32, np.bool_, np.bool_, np.int64]
+    assert dtypes[:-1] == [np.float32, np.float32, np.float32, np.bool_, np.bool_, np.int64]
+    assert not any(step.failure.any() for step in steps)
 
 
 def test_a_vector_truncates_dm_control() -> None:
@@ -299,7 +304,7 @@ def test_workers_return_what_one_process_does(task: str, own: str) -> None:
         np.testing.assert_array_equal(first, other_first)
         for step, other in zip(steps, other_steps, strict=True):
             for mine, theirs in zip(step, other, strict=True):
-                assert mine.dtype == theirs.dtype
+                assert mine.dtype == theirs.dtype or mine.dtype.kind == "U"
                 np.testing.assert_array_equal(mine, theirs)
     with make_vector(name, seeds[1:2]) as alone:
         np.testing.assert_array_equal(alone.reset()[0], first[1])
@@ -328,23 +333,111 @@ def test_workers_never_import_jax(own: str) -> None:
         assert vector.reset()[0, 2] == 1.0
 
 
-def test_a_worker_that_raises_names_task_worker_and_cause(own: str) -> None:
-    task = own + "FaultRaise-v0"
+SPRING = "ValueError: the spring broke"
+NAN = "FloatingPointError: it returned a {} that is NaN or infinite"
+FAULTS = {
+    "Raise": SPRING, "NanReward": NAN.format("reward"), "NanObservation": NAN.format("observation")
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_environment_is_made_anew_and_the_third_time_in_a_row_ends_it(
+    own: str, fault: str, workers: int
+) -> None:
+    """It fails at each second step of an episode."""
+    task = f"{own}Fault{fault}-v0"
+    action = np.zeros((1, 2), np.float32)
+    with make_vector(task, [7], workers) as vector:
+        first = vector.reset()
+        for _ in range(2):
+            assert vector.step(action).failure == [""]
+            failed = vector.step(action)
+            assert failed.failure == [FAULTS[fault]]
+            assert failed.observation[0, 0] == 0, "the first of a new episode"
+            assert failed.observation[0, 1] != first[0, 1], "with another seed"
+            assert np.isfinite(failed.observation).all()
+            assert np.isfinite(failed.reward).all()
+            assert not (failed.terminated | failed.truncated).any()
+        vector.step(action)
+        with pytest.raises(
+            RuntimeError, match="seed 7 failed 3 times without a whole episode"
+        ) as e:
+            vector.step(action)
+    assert FAULTS[fault] in str(e.value)
+    assert task in str(e.value)
+
+
+@pytest.mark.parametrize("fault", ["Exit", "Hang"])
+def test_a_worker_that_dies_or_hangs_is_replaced(
+    own: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers_module, "STEP_S", 2.0)
+    task, action = f"{own}Fault{fault}-v0", np.zeros((2, 2), np.float32)
+    cause = "died with exit code 7" if fault == "Exit" else "hangs: no answer for 2 s"
     with make_vector(task, [0, 1], workers=2) as vector:
-        rollout(vector, 1)
-        with pytest.raises(RuntimeError) as caught:
-            vector.step(np.zeros((2, 2), np.float32))
-    assert str(caught.value) == f"task {task!r}, worker 0 failed: ValueError: the spring broke"
-    assert "in step" in caught.value.__notes__[0]
+        vector.reset()
+        for _ in range(2):
+            vector.step(action)
+            failed = vector.step(action)
+            expected = [f"task {task!r}, worker {index} {cause}" for index in range(2)]
+            assert list(failed.failure) == expected
+            assert (failed.observation[:, 0] == 0).all()
+        vector.step(action)
+        with pytest.raises(RuntimeError, match=f"worker 0 {cause}, for the 3rd time"):
+            vector.step(action)
 
 
-def test_a_worker_that_dies_is_reported(own: str) -> None:
-    task = own + "FaultExit-v0"
-    with make_vector(task, [0], workers=1) as vector:
-        rollout(vector, 1)
-        with pytest.raises(RuntimeError) as caught:
-            vector.step(np.zeros((1, 2), np.float32))
-    assert str(caught.value) == f"task {task!r}, worker 0 died with exit code 7"
+TASKS_WITH_MEMORY = [
+    "cartpole-swingup", "dog-run", "lqr-lqr-2-1", "reacher-hard", "finger-turn-hard",
+    "quadruped-escape", "fish-swim", "point-mass-hard", "stacker-stack-2", "swimmer-swimmer6",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS_WITH_MEMORY)
+def test_dm_control_goes_on_from_a_stored_state(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of a third episode, and in the episode after it; all equal, bit for bit."""
+    random = np.random.default_rng(0)
+
+    def tail(vector: Vector) -> list[Observations]:
+        draws = np.random.default_rng(1)
+        shape = (1, vector.action_dim)
+        return [vector.step(draws.uniform(-1, 1, shape).astype(np.float32)) for _ in range(12)]
+
+    with LocalVector(task, [3]) as vector, LocalVector(task, [99]) as other:
+        monkeypatch.setattr(dmc, "EPISODE_STEPS", 40)
+        monkeypatch.setattr(
+            DmControlEnv, "_set_physics_state", lambda *_: pytest.fail("physics differ")
+        )
+        vector.reset()
+        for _ in range(50):
+            action = random.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
+            result = vector.step(action)
+        (state,) = vector.save()
+        observation, restarted = other.load([state])
+        np.testing.assert_array_equal(observation, result.observation)
+        assert not restarted.any()
+        for mine, theirs in zip(tail(vector), tail(other), strict=True):
+            for first, second in zip(mine, theirs, strict=True):
+                np.testing.assert_array_equal(first, second)
+
+
+def test_stored_physics_replaces_what_another_processor_rounded() -> None:
+    with LocalVector("humanoid-walk", [0]) as vector, LocalVector("humanoid-walk", [1]) as other:
+        rollout(vector, 5)
+        (state,) = vector.save()
+        state["physics"] = state["physics"] + 1e-9
+        other.load([state])
+        np.testing.assert_array_equal(other.save()[0]["physics"], state["physics"])
+
+
+def test_gymnasium_starts_a_new_episode_and_says_so(own: str) -> None:
+    with make_vector(own + "Countdown-v0", [0, 1], workers=1) as vector:
+        first, _ = rollout(vector, 1)
+        observation, restarted = vector.load(vector.save())
+        assert restarted.all()
+        assert (observation[:, 0] == 0).all()
+        assert (observation[:, 1] != first[:, 1]).all(), "not the first episode again"
 
 
 def test_workers_end_with_their_vector_and_with_their_parent(own: str) -> None:
@@ -371,18 +464,6 @@ def wait_for_end(pid: int) -> None:
             return
         time.sleep(0.05)
     pytest.fail(f"worker {pid} outlived its parent")
-
-
-@pytest.mark.parametrize(("fault", "name"), [("Reward", "reward"), ("Observation", "observation")])
-def test_nan_from_an_environment_is_an_error(own: str, fault: str, name: str) -> None:
-    task = f"{own}FaultNan{fault}-v0"
-    with make_vector(task, [7]) as vector:
-        rollout(vector, 1)
-        with pytest.raises(RuntimeError) as caught:
-            vector.step(np.zeros((1, 2), np.float32))
-    assert str(caught.value) == (
-        f"the environment of {task!r} with seed 7 returned a {name} that is NaN or infinite"
-    )
 
 
 def test_actions_of_the_wrong_shape_are_refused() -> None:

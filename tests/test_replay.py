@@ -21,6 +21,7 @@ class Writer:
     def __init__(self, capacity):
         self.buffer = replay.create(capacity, 2, 1)
         self.append, self.outcome = jax.jit(replay.append), jax.jit(replay.set_outcome)
+        self.close = jax.jit(replay.close_episode)
 
     def _row(self, episode, step, last):
         name = jnp.array([1000.0 * episode + step])
@@ -44,6 +45,7 @@ class Writer:
         if until is None:
             self.result(episode, length - 1, length)
             self._row(episode, length, last=True)
+            self.buffer = self.close(self.buffer, jnp.bool_(True))
 
 
 def _check(batch, lengths):
@@ -140,3 +142,32 @@ def test_reanalysed_plans_are_written_back_to_their_rows_only():
     changed = set(np.flatnonzero(np.asarray(after.plan.mean)[:, 0] == -7.0))
     assert changed == written
     assert set(np.flatnonzero(np.asarray(after.plan.std)[:, 0] == 0.25)) == written
+
+
+def test_a_discarded_episode_cannot_be_drawn_and_the_next_one_can():
+    writer = Writer(30)
+    writer.play(0, 4)
+    writer.play(1, 6, until=4)
+    unchanged = replay.discard_episode(writer.buffer, jnp.bool_(False))
+    jax.tree.map(np.testing.assert_array_equal, writer.buffer, unchanged)
+    writer.buffer = replay.discard_episode(writer.buffer, jnp.bool_(True))
+    assert set(np.asarray(_sample(writer.buffer, 0).reward[0])) == {0.0, 1, 2, 3}
+    writer.play(2, 3)
+    _check(_sample(writer.buffer, 1), [4, 6, 3])
+    found = set(np.asarray(_sample(writer.buffer, 1).reward[0]))
+    assert found == {0.0, 1, 2, 3, 2000, 2001, 2002}
+
+
+@pytest.mark.parametrize("capacity", [13, 17, 40])
+def test_discarded_episodes_leave_the_ring_in_order(capacity):
+    writer, lengths = Writer(capacity), [5, 4, 6, 3, 5, 4, 7, 2]
+    for episode, length in enumerate(lengths):
+        if episode % 3 == 1:
+            writer.play(episode, length, until=length - 1)
+            writer.buffer = replay.discard_episode(writer.buffer, jnp.bool_(True))
+            continue
+        writer.play(episode, length)
+        _check(_sample(writer.buffer, episode), lengths)
+        found = set(np.asarray(_sample(writer.buffer, 3).reward[0]) // 1000)
+        assert episode in found
+        assert not any(number % 3 == 1 for number in found)

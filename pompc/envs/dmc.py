@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
+import mujoco
 import numpy as np
 
 from pompc.envs.opengl import opengl
@@ -17,6 +18,7 @@ from pompc.errors import ConfigError, nearest
 ACTION_REPEAT = 2
 EPISODE_STEPS = 1000  # simulator steps; the suite's own limit, which only lqr lacks
 _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator without one (lqr)
+_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION  # all that a step reads, warm start included
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
 
 
@@ -102,6 +104,8 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._camera = _CAMERAS.get(domain, 0)
         self._steps = 0
         self._over = True
+        self._start: dict[str, Any] = {}  # of the task's random state, when the episode began
+        self._actions: list[np.ndarray] = []  # since then
         self.frame_size: tuple[int, int] = (360, 480)
         self.render_mode = "rgb_array" if render else None
         frequency = 1.0 / (self._simulator.control_timestep() * ACTION_REPEAT)
@@ -146,6 +150,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             self._simulator.task.random.seed(seed)
         self._steps = 0
         self._over = False
+        self._start, self._actions = self._simulator.task.random.get_state(legacy=False), []
         return _flatten(self._simulator.reset().observation), {"env_steps": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -159,6 +164,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         """
         if self._over:
             raise RuntimeError("the episode is over: call reset() before step()")
+        self._actions.append(np.array(action))
         control = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (self._high - self._low)
         reward, steps = 0.0, 0
         while True:
@@ -173,6 +179,49 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._over = terminated or truncated
         observation = _flatten(time_step.observation)
         return observation, reward, terminated, truncated, {"env_steps": steps}
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Return what `load` needs: how the episode began, its actions, and the physics now."""
+        generator = self._start["state"]
+        return {
+            "key": generator["key"],
+            "position": np.int64(generator["pos"]),
+            "has_gauss": np.int64(self._start["has_gauss"]),
+            "gauss": np.float64(self._start["gauss"]),
+            "actions": np.array(self._actions).reshape(-1, self._low.size),
+            "physics": self._physics_state(),
+        }
+
+    def load(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Go on from a state that `save` returned; return the present observation `[O]`.
+
+        The episode is played again, which restores all that a task keeps: what it drew, what it
+        changed in its model, its counters. On another processor that may round differently; then
+        the stored physics (with warm start) is put in place at its end.
+        """
+        self._simulator.task.random.set_state({
+            "bit_generator": "MT19937",
+            "state": {"key": state["key"], "pos": int(state["position"])},
+            "has_gauss": int(state["has_gauss"]),
+            "gauss": float(state["gauss"]),
+        })  # fmt: skip
+        observation, _ = self.reset()
+        for action in state["actions"]:
+            observation = self.step(action)[0]
+        if not np.array_equal(self._physics_state(), state["physics"]):
+            self._set_physics_state(state["physics"])
+        return observation
+
+    def _physics_state(self) -> np.ndarray:
+        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
+        state = np.empty(mujoco.mj_stateSize(model, _PHYSICS))
+        mujoco.mj_getState(model, data, state, _PHYSICS)
+        return state
+
+    def _set_physics_state(self, state: np.ndarray) -> None:
+        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
+        mujoco.mj_setState(model, data, state, _PHYSICS)
+        mujoco.mj_forward(model, data)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the current frame, uint8 `[height, width, 3]`.

@@ -12,6 +12,8 @@ from typing import NamedTuple, Self
 import numpy as np
 from gymnasium.spaces import flatdim
 
+from pompc.envs.restarting import RestartingEnv, State
+
 
 class Observations(NamedTuple):
     """What one step of `P` environments returns; an environment that is done starts again.
@@ -25,6 +27,9 @@ class Observations(NamedTuple):
         terminated: bool `[P]`, the task itself ended the episode.
         truncated: bool `[P]`, a time limit ended the episode.
         env_steps: int64 `[P]`, simulator steps taken, action repeat included.
+        failure: str `[P]`, empty where all went well. Elsewhere the environment failed: its episode
+            is to be discarded, `observation` is the first of a new one, and the rest of the row
+            means nothing.
     """
 
     observation: np.ndarray
@@ -33,6 +38,7 @@ class Observations(NamedTuple):
     terminated: np.ndarray
     truncated: np.ndarray
     env_steps: np.ndarray
+    failure: np.ndarray
 
 
 class Vector(ABC):
@@ -63,6 +69,19 @@ class Vector(ABC):
         """Return the result of the actions that were sent last; exactly once per `send`."""
 
     @abstractmethod
+    def save(self) -> list[State]:
+        """Return the state of every environment, arrays by name."""
+
+    @abstractmethod
+    def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
+        """Let every environment go on where `save` was called.
+
+        Returns:
+            The present observations `[P, O]`, and bool `[P]`: where that could not be done and a
+            new episode started instead.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Close every environment; a second call does nothing."""
 
@@ -91,21 +110,17 @@ class LocalVector(Vector):
 
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
         """Make one environment per seed."""
-        from pompc.envs import make_env
-
         self.task = task
         self.count = len(seeds)
-        self._seeds = list(seeds)
-        self._environments = [make_env(task, seed) for seed in seeds]
+        self._environments = [RestartingEnv(task, seed) for seed in seeds]
         self._actions: np.ndarray | None = None
-        self.observation_dim = flatdim(self._environments[0].observation_space)
-        self.action_dim = flatdim(self._environments[0].action_space)
+        first = self._environments[0].environment
+        self.observation_dim = flatdim(first.observation_space)
+        self.action_dim = flatdim(first.action_space)
 
     def reset(self) -> np.ndarray:
         """Start an episode in every environment; return the observations, float32 `[P, O]`."""
-        observation = np.stack([environment.reset()[0] for environment in self._environments])
-        self._require_finite("observation", observation)
-        return observation
+        return np.stack([environment.reset() for environment in self._environments])
 
     def send(self, actions: np.ndarray) -> None:
         """Keep the actions `[P, A]`; `receive` takes the step.
@@ -120,50 +135,31 @@ class LocalVector(Vector):
         """Step every environment, and reset those whose episode ended.
 
         Raises:
-            RuntimeError: for an observation or reward that is NaN or infinite, or if no actions
-                were sent.
+            RuntimeError: if an environment failed three times without a whole episode between, or
+                if no actions were sent.
         """
         if self._actions is None:
             raise RuntimeError("receive() needs the actions of a send()")
         actions, self._actions = self._actions, None
-        result = self._empty()
-        for index, environment in enumerate(self._environments):
-            observation, reward, terminated, truncated, info = environment.step(actions[index])
-            result.final_observation[index] = observation
-            result.reward[index] = reward
-            result.terminated[index] = terminated
-            result.truncated[index] = truncated
-            result.env_steps[index] = info["env_steps"]
-            over = terminated or truncated
-            result.observation[index] = environment.reset()[0] if over else observation
-        self._require_finite("observation", result.observation)
-        self._require_finite("observation", result.final_observation)
-        self._require_finite("reward", result.reward[:, np.newaxis])
-        return result
+        steps = [
+            environment.step(action)
+            for environment, action in zip(self._environments, actions, strict=True)
+        ]
+        columns = zip(*steps, strict=True)
+        types = np.float32, np.float32, np.float32, np.bool_, np.bool_, np.int64, np.str_
+        return Observations(*(np.array(c, kind) for c, kind in zip(columns, types, strict=True)))
+
+    def save(self) -> list[State]:
+        """Return the state of every environment."""
+        return [environment.save() for environment in self._environments]
+
+    def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
+        """Let every environment go on where `save` was called."""
+        pairs = zip(self._environments, states, strict=True)
+        observations = np.stack([environment.load(state) for environment, state in pairs])
+        return observations, np.array([not env.restores for env in self._environments])
 
     def close(self) -> None:
         """Close every environment; a second call does nothing."""
         while self._environments:
             self._environments.pop().close()
-
-    def _empty(self) -> Observations:
-        """Return arrays to be filled by one step."""
-        shape = (self.count, self.observation_dim)
-        return Observations(
-            observation=np.empty(shape, np.float32),
-            final_observation=np.empty(shape, np.float32),
-            reward=np.empty(self.count, np.float32),
-            terminated=np.empty(self.count, np.bool_),
-            truncated=np.empty(self.count, np.bool_),
-            env_steps=np.empty(self.count, np.int64),
-        )
-
-    def _require_finite(self, name: str, values: np.ndarray) -> None:
-        """Raise RuntimeError that names the first environment with non-finite `values [P, N]`."""
-        finite = np.isfinite(values)
-        if not finite.all():
-            seed = self._seeds[int(np.argmin(finite.all(axis=1)))]
-            raise RuntimeError(
-                f"the environment of {self.task!r} with seed {seed} returned a {name} that is NaN "
-                "or infinite"
-            )

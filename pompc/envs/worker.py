@@ -1,8 +1,8 @@
 """A process that steps some of a vector's environments: `python -m pompc.envs.worker <fd>`.
 
-Every message from the parent has one reply. The first is a `Start`, then `None` asks for a reset
-and an array of actions `[P, A]` for a step; the end of the pipe ends the process, so that workers
-never outlive their parent.
+Every message from the parent has one reply. The first is a `Start`, then `None` asks for a reset,
+an array of actions `[P, A]` for a step, `Save` and `Load` for the environments' states; the end of
+the pipe ends the process, so that workers never outlive their parent.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pompc.envs.vector import LocalVector
-from pompc.envs.workers import Failure, Start
+from pompc.envs.workers import Failure, Load, Save, Start
 
 
 def serve(connection: Connection[Any, Any]) -> None:
@@ -36,8 +36,18 @@ def _loop(connection: Connection[Any, Any]) -> None:
     with LocalVector(start.task, start.seeds) as vector:
         connection.send((vector.observation_dim, vector.action_dim))
         while True:
-            actions = connection.recv()
-            connection.send(vector.reset() if actions is None else vector.step(actions))
+            connection.send(_answer(vector, connection.recv()))
+
+
+def _answer(vector: LocalVector, message: Any) -> Any:
+    """Do what a message asks for."""
+    if message is None:
+        return vector.reset()
+    if isinstance(message, Save):
+        return vector.save()
+    if isinstance(message, Load):
+        return vector.load(message.states)
+    return vector.step(message)
 
 
 if __name__ == "__main__":

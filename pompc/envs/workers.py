@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Pipe
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pompc.envs.process import module_command, module_environment
+from pompc.envs.restarting import PATIENCE, State
 from pompc.envs.vector import LocalVector, Observations, Vector
 from pompc.errors import ConfigError
 
@@ -22,6 +24,8 @@ _WORKER_VARIABLES = {
     "MUJOCO_GL": "disabled",
 }
 _GRACE_S = 5.0  # for a worker to end by itself once its pipe is closed
+STEP_S = 60.0  # a worker that takes longer over a step hangs
+START_S = 600.0  # to import a simulator and make environments, on a busy machine
 
 
 def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
@@ -35,8 +39,8 @@ def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
 
     Raises:
         ConfigError: for an unknown task, no seeds, or a negative number of workers.
-        RuntimeError: if a worker cannot start. Later, `reset`, `send` and `receive` raise it when
-            a worker fails or an environment returns NaN or infinity.
+        RuntimeError: if a worker cannot start. Later, `receive` raises it when an environment or a
+            worker failed three times without a whole episode between.
     """
     from pompc.envs import check_task
 
@@ -55,6 +59,20 @@ class Start(NamedTuple):
     seeds: Sequence[int]
 
 
+class Save(NamedTuple):
+    """Asks a worker for the states of its environments."""
+
+
+class Load(NamedTuple):
+    """Tells a worker to go on from these states."""
+
+    states: Sequence[State]
+
+
+class LostWorkerError(RuntimeError):
+    """A worker process died or hangs; a new one can take its place."""
+
+
 class Failure(NamedTuple):
     """What a worker replies when it raised: the exception in one line, and its traceback."""
 
@@ -67,41 +85,98 @@ class WorkerVector(Vector):
 
     def __init__(self, task: str, seeds: Sequence[int], workers: int) -> None:
         """Start the workers together, and wait until all have made their environments."""
-        self.task = task
+        self.task, self._seeds = task, list(seeds)
         self.count = len(seeds)
         shares = np.array_split(np.arange(self.count), min(workers, self.count))
         self._slices = [slice(int(share[0]), int(share[-1]) + 1) for share in shares]
         self._workers: list[_Worker] = []
+        self._lost = np.zeros(len(self._slices), int)  # workers, in all
+        self._in_a_row = np.zeros(len(self._slices), int)  # without a whole episode between
         try:
-            for index, part in enumerate(self._slices):
-                self._workers.append(_Worker(task, index))
-                self._workers[-1].send(Start(task, list(seeds[part])))
-            self.observation_dim, self.action_dim = self._receive_all()[0]
+            for index in range(len(self._slices)):
+                self._workers.append(self._start(index))
+            sizes = [worker.receive(START_S) for worker in self._workers]
+            self.observation_dim, self.action_dim = sizes[0]
         except BaseException:
             self.close()
             raise
+
+    def _start(self, index: int) -> _Worker:
+        """Start a worker; after a lost one its environments have other seeds."""
+        seeds, lost = self._seeds[self._slices[index]], int(self._lost[index])
+        if lost:
+            seeds = [int(np.random.SeedSequence((s, lost)).generate_state(1)[0]) for s in seeds]
+        worker = _Worker(self.task, index)
+        worker.send(Start(self.task, seeds))
+        return worker
 
     def reset(self) -> np.ndarray:
         """Start an episode in every environment; return the observations, float32 `[P, O]`."""
         for worker in self._workers:
             worker.send(None)
-        return np.concatenate(self._receive_all())
+        return np.concatenate([worker.receive(START_S) for worker in self._workers])
 
     def send(self, actions: np.ndarray) -> None:
         """Send each worker its rows of the actions `[P, A]`; the workers start to step."""
         self._check_actions(actions)
         actions = np.asarray(actions)
         for worker, part in zip(self._workers, self._slices, strict=True):
-            worker.send(actions[part])
+            with suppress(LostWorkerError):  # `receive` finds out
+                worker.send(actions[part])
 
     def receive(self) -> Observations:
         """Wait for every worker, and return their results in the order of the seeds.
 
+        The episodes of a worker that died, or hangs for a minute, are reported as failures.
+
         Raises:
-            RuntimeError: with task, worker and cause, if a worker raised or died.
+            RuntimeError: with task, worker and cause, if a worker raised, or was lost three times
+                without a whole episode between.
         """
-        columns = zip(*self._receive_all(), strict=True)
+        columns = zip(*(self._result(index) for index in range(len(self._workers))), strict=True)
         return Observations(*(np.concatenate(column) for column in columns))
+
+    def _result(self, index: int) -> Observations:
+        try:
+            result = self._workers[index].receive(STEP_S)
+        except LostWorkerError as error:
+            return self._replace(index, error)
+        if (result.terminated | result.truncated).any():
+            self._in_a_row[index] = 0
+        return result
+
+    def _replace(self, index: int, cause: LostWorkerError) -> Observations:
+        """Start a lost worker anew; return its first observations, as failures."""
+        self._lost[index] += 1
+        self._in_a_row[index] += 1
+        if self._in_a_row[index] >= PATIENCE:
+            raise RuntimeError(
+                f"{cause}, for the {PATIENCE}rd time without a whole episode between"
+            ) from cause
+        self._workers[index].kill()
+        self._workers[index] = worker = self._start(index)
+        worker.receive(START_S)
+        worker.send(None)
+        first = worker.receive(START_S)
+        nothing = np.zeros(len(first), bool)
+        return Observations(
+            first, first, np.zeros(len(first), np.float32), nothing, nothing,
+            np.zeros(len(first), np.int64), np.full(len(first), str(cause)),
+        )  # fmt: skip
+
+    def save(self) -> list[State]:
+        """Return the state of every environment."""
+        for worker in self._workers:
+            worker.send(Save())
+        return [state for worker in self._workers for state in worker.receive(START_S)]
+
+    def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
+        """Let every environment go on where `save` was called."""
+        for worker, part in zip(self._workers, self._slices, strict=True):
+            worker.send(Load(states[part]))
+        found = [worker.receive(START_S) for worker in self._workers]
+        observations, restarted = zip(*found, strict=True)
+        return np.concatenate(observations), np.concatenate(restarted)
 
     def close(self) -> None:
         """End the worker processes; a second call does nothing."""
@@ -109,10 +184,6 @@ class WorkerVector(Vector):
             worker.connection.close()
         while self._workers:
             self._workers.pop().join()
-
-    def _receive_all(self) -> list[Any]:
-        """Return one reply per worker."""
-        return [worker.receive() for worker in self._workers]
 
 
 class _Worker:
@@ -133,24 +204,37 @@ class _Worker:
         theirs.close()
 
     def send(self, message: Any) -> None:
-        """Send a message; raise RuntimeError if the worker is gone."""
+        """Send a message; raise LostWorkerError if the worker is gone."""
         try:
             self.connection.send(message)
         except ConnectionError:
             # Its last words, if it had any, are still in the pipe.
-            self.receive()
+            self.receive(0.0)
 
-    def receive(self) -> Any:
-        """Return the reply to the last message; raise RuntimeError if the worker failed."""
+    def receive(self, seconds: float) -> Any:
+        """Return the reply to the last message, waiting so long at most.
+
+        Raises:
+            LostWorkerError: if the process died or hangs.
+            RuntimeError: if it raised.
+        """
         try:
+            if not self.connection.poll(seconds):
+                raise LostWorkerError(f"{self._name} hangs: no answer for {seconds:.0f} s")
             reply = self.connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise RuntimeError(f"{self._name} died with exit code {self.join()}") from error
+            raise LostWorkerError(f"{self._name} died with exit code {self.join()}") from error
         if isinstance(reply, Failure):
             failure = RuntimeError(f"{self._name} failed: {reply.cause}")
             failure.add_note(f"In the worker:\n{reply.traceback}")
             raise failure
         return reply
+
+    def kill(self) -> None:
+        """End the process at once."""
+        self.connection.close()
+        self._process.kill()
+        self._process.wait()
 
     def join(self) -> int:
         """Wait until the process has ended, kill it if it does not; return its exit code."""

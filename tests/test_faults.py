@@ -1,0 +1,78 @@
+"""Runs killed with SIGKILL at random instants, POMPC_KILLS times (50 with make test-faults)."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+
+from pompc import files, runs
+
+KILLS = int(os.environ.get("POMPC_KILLS", "4"))
+RUN = """
+import sys
+import pompc
+from pompc import trainer
+
+trainer.LOG_INTERVAL = 20
+config = pompc.Config.from_json(open(sys.argv[1]).read())
+pompc.train(config, sys.argv[2])
+"""
+
+
+def _start(config_file, folder):
+    command = [sys.executable, "-c", RUN, str(config_file), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _killed_after_it_began(process, seconds):
+    """Kill the run so long after its first evaluation or its going on; tell if it still ran."""
+    for line in process.stdout:
+        if line.startswith(("step", "going on")):
+            break
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+    rest = process.communicate()[0]
+    assert process.returncode in (0, -signal.SIGKILL), rest
+    return process.returncode != 0
+
+
+def test_sigkill_at_random_instants_loses_no_row(small, tmp_path):
+    """Evaluations and checkpoints follow each other every 20 steps, so that many kills hit them."""
+    chance, interval = random.Random(0), 20
+    steps = 100 + 40 * KILLS
+    config = small(steps=steps, evaluate_every=interval, evaluation_episodes=1)
+    (tmp_path / "config.json").write_text(config.to_json())
+    folder, kills, began = tmp_path / "run", 0, time.time()
+    while _killed_after_it_began(_start(tmp_path / "config.json", folder), chance.uniform(0, 2)):
+        kills += 1
+        table = runs.read_table(folder / "returns.csv")
+        assert not table["env_step"].duplicated().any()
+        assert files.whole_lines(folder / "returns.csv")
+        if kills == KILLS:
+            break
+    done = _start(tmp_path / "config.json", folder)
+    said = done.communicate()[0]
+    assert done.returncode == 0, said
+    print(f"{kills} kills in {time.time() - began:.0f} s")
+    pd.testing.assert_series_equal(
+        runs.read_table(folder / "returns.csv")["env_step"],
+        pd.Series(range(0, steps + 1, interval), name="env_step"),
+    )
+    other = subprocess.run(
+        [sys.executable, "-c", RUN, str(tmp_path / "config.json"), str(tmp_path / "whole")],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert other.returncode == 0, other.stderr
+    tables = [
+        runs.read_table(path / "returns.csv").drop(columns="wall_s")
+        for path in (folder, tmp_path / "whole")
+    ]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)

@@ -1,0 +1,331 @@
+"""Runs that are killed go on where their last checkpoint was, bit for bit; what breaks is said."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import pompc
+from pompc import ConfigError, checkpoint, files, lock, resources, runs, trainer
+from pompc.checkpoint import Checkpoints
+from pompc.files import DiskFullError
+from pompc.interruption import Interrupted, Interruption
+
+TIMES = ["wall_s"]
+METRIC_TIMES = ["decisions_per_s", "plan_share", "environment_share", "update_share"]
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing in the program may catch it."""
+
+
+def kill_at(monkeypatch, decision):
+    """Let the next training die just before this decision."""
+    original = trainer._Training.decide
+
+    def decide(self, number, feedback):
+        if number == decision:
+            raise Killed
+        return original(self, number, feedback)
+
+    monkeypatch.setattr(trainer._Training, "decide", decide)
+
+
+def agents_of(folder):
+    """Return all arrays of the newest checkpoint of a finished run."""
+    config = runs.read_config(folder)
+    groups = pompc.evaluation.read_groups(config)
+    programs = trainer.make_programs(groups)
+    start = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+    snapshot = Checkpoints(folder, len(config.agents), config.action_repeat).restore(start)
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(snapshot.learners)]
+
+
+def assert_same_run(first, second):
+    """Tables but for times, agents, optimisers, random keys and buffers are equal, bit for bit."""
+    for name, times in (("returns.csv", TIMES), ("metrics.csv", METRIC_TIMES)):
+        tables = [runs.read_table(folder / name).drop(columns=times) for folder in (first, second)]
+        pd.testing.assert_frame_equal(*tables, check_exact=True)
+    for mine, theirs in zip(agents_of(first), agents_of(second), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+KINDS = {
+    "one agent": {},
+    "population": {"lam": [0.0, 1.0, 9.0], "method": ["pompc"], "seeds": 2},
+    "cloning, ring full": {"method": "tdmpbc", "buffer_size": 120, "lam": 0.0},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, capsys):
+    """Train to 2N at once; or to N, and on, killed twice between checkpoints."""
+    monkeypatch.setattr(trainer, "LOG_INTERVAL", 60)
+    config = small(steps=800, evaluate_every=200, **KINDS[kind])
+    pompc.train(config, tmp_path / "whole")
+    for decision in (150, 290):
+        with monkeypatch.context() as patch:
+            kill_at(patch, decision)
+            with pytest.raises(Killed):
+                pompc.train(config, tmp_path / "killed")
+    pompc.train(config, tmp_path / "killed")
+    assert "going on from step 400" in capsys.readouterr().out
+    assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.fixture(scope="module")
+def halfway(small, tmp_path_factory):
+    """Return a run that was killed after two checkpoints, its configuration, and the whole run."""
+    folder = tmp_path_factory.mktemp("runs")
+    config = small()
+    pompc.train(config, folder / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, 150)
+        with pytest.raises(Killed):
+            pompc.train(config, folder / "killed")
+    assert checkpoint.saved_steps(folder / "killed") == [0, 200]
+    return folder / "killed", config, folder / "whole"
+
+
+@pytest.fixture
+def killed(halfway, tmp_path):
+    """Return a copy of the killed run, its configuration, and the whole run."""
+    folder, config, whole = halfway
+    return Path(shutil.copytree(folder, tmp_path / "killed")), config, whole
+
+
+@pytest.mark.parametrize("signal_name", ["SIGTERM", "SIGUSR1", "SIGINT"])
+def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(
+    killed, monkeypatch, signal_name, capsys
+):
+    folder, config, whole = killed
+    original = trainer._Training.decide
+
+    def decide(self, number, feedback):
+        if number == 133:
+            os.kill(os.getpid(), getattr(signal, signal_name))
+        return original(self, number, feedback)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer._Training, "decide", decide)
+        with pytest.raises(Interrupted) as caught:
+            pompc.train(config, folder)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert caught.value.code == (130 if signal_name == "SIGINT" else 75)
+    assert "ended at step 266 with a checkpoint" in str(caught.value)
+    assert checkpoint.saved_steps(folder) == [200, 266]
+    pompc.train(config, folder)
+    assert "going on from step 266" in capsys.readouterr().out
+    assert_same_run(whole, folder)
+
+
+def test_a_second_ctrl_c_is_immediate():
+    with Interruption() as interruption:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interruption.received == "SIGINT"
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+DAMAGE = {
+    "truncated": lambda data: data[: len(data) // 2],
+    "a bit flipped": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+    "empty": lambda _: b"",
+}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("name", ["checkpoint.json", "arrays.npz", "agents", "../replay/100.npz"])
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(killed, how, name, capsys):
+    folder, config, whole = killed
+    path = folder / "checkpoints" / "200" / name
+    if path.is_dir():
+        path = max((p for p in path.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+    path.write_bytes(DAMAGE[how](path.read_bytes()))
+    if how == "truncated" and name == "arrays.npz":
+        pompc.train(config, folder)  # the whole way, once
+        assert_same_run(whole, folder)
+    else:
+        groups = pompc.evaluation.read_groups(config)
+        programs = trainer.make_programs(groups)
+        start = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+        found = Checkpoints(folder, 1, 2).restore(start)
+        assert found is not None
+        assert found.decision == 0
+    assert "is damaged: the checkpoint before it is used" in capsys.readouterr().out
+
+
+WRITES = {  # what a checkpoint does to the disk, one after the other
+    (os, "fsync"): 5, (Path, "rename"): 5, (np, "savez"): 2, (Path, "mkdir"): 1,
+    (shutil, "rmtree"): 3, (Path, "unlink"): 1, (checkpoint.ocp.StandardCheckpointer, "save"): 1,
+}  # fmt: skip
+MOMENTS = [(place, number) for place, count in WRITES.items() for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("place", "number"), MOMENTS, ids=[f"{p[0].__name__}.{p[1]} {n}" for p, n in MOMENTS]
+)
+@pytest.mark.parametrize("how", ["killed", "disk full"])
+def test_a_checkpoint_that_is_not_finished_leaves_the_one_before(
+    killed, monkeypatch, place, number, how
+):
+    """Die, or run out of room, at each call that writes."""
+    folder, config, _ = killed
+    groups = pompc.evaluation.read_groups(config)
+    programs = trainer.make_programs(groups)
+
+    def start():
+        return trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+
+    checkpoints = Checkpoints(folder, 1, 2)
+    found = checkpoints.restore(start())
+    assert found is not None
+    calls, original = [], getattr(*place)
+
+    def failing(*arguments, **named):
+        calls.append(None)
+        if len(calls) == number + 1:
+            if how == "killed":
+                raise Killed
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(*arguments, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*place, failing)
+        try:
+            checkpoints.save(found._replace(decision=117))
+        except (Killed, DiskFullError, OSError):
+            pass
+        else:
+            assert len(calls) <= number, "the failure was swallowed"
+    again = Checkpoints(folder, 1, 2).restore(start())
+    assert again is not None
+    assert again.decision in (100, 117)
+    pairs = zip(jax.tree.leaves(found.learners), jax.tree.leaves(again.learners), strict=True)
+    for mine, theirs in pairs:
+        np.testing.assert_array_equal(mine, theirs)
+    Checkpoints(folder, 1, 2).restore(start())
+
+
+def test_a_full_disk_ends_with_a_sentence(killed, monkeypatch):
+    folder, config, whole = killed
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "fsync", full)
+        with pytest.raises(DiskFullError, match="no room is left on the disk of"):
+            pompc.train(config, folder)
+    assert checkpoint.saved_steps(folder) == [0, 200]
+    pompc.train(config, folder)
+    assert_same_run(whole, folder)
+
+
+def test_segments_hold_what_is_new_and_are_written_anew_at_times(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "CHAIN", 0.5)
+    pompc.train(small(steps=1600, evaluate_every=200), tmp_path)
+    names = [path.name for path in (tmp_path / "checkpoints" / "replay").iterdir()]
+    assert any(name.endswith("-whole.npz") and name != "0-whole.npz" for name in names)
+    head = json.loads((tmp_path / "checkpoints" / "1600" / "checkpoint.json").read_text())
+    assert {segment["name"] for segment in head["body"]["segments"]} <= set(names)
+    assert agents_of(tmp_path)
+
+
+def test_a_run_that_is_held_is_refused_and_a_stale_lock_taken_over(killed):
+    folder, config, _ = killed
+    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    path = folder / "lock.json"
+    held = {"host": lock.socket.gethostname(), "pid": holder.pid, "began": lock._began(holder.pid)}
+    path.write_text(json.dumps(held))
+    with pytest.raises(ConfigError, match=f"held by process {holder.pid} on"):
+        pompc.train(config, folder)
+    path.write_text(json.dumps(held | {"host": "elsewhere"}))
+    with pytest.raises(ConfigError, match="on elsewhere"), lock.held(folder):
+        pass
+    os.utime(path, (time.time() - 4000,) * 2)
+    with lock.held(folder):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    for stale in (json.dumps(held | {"began": 1.0}), ""):
+        path.write_text(stale)
+        with lock.held(folder):
+            assert json.loads(path.read_text())["pid"] == os.getpid()
+    holder.communicate(b"\n")
+    path.write_text(json.dumps(held))
+    with lock.held(folder):
+        pass
+    assert not path.exists()
+
+
+def test_a_torn_last_line_is_left_out(tmp_path):
+    table = tmp_path / "returns.csv"
+    table.write_text("task,env_step,return\ncartpole-swingup,0,1.5\ncartpole-swi")
+    assert list(pompc.load_runs(tmp_path)["return"]) == [1.5]
+    table.write_text("task,env")
+    with pytest.raises(ConfigError, match="no run found"):
+        pompc.load_runs(tmp_path)
+
+
+def test_too_small_a_disk_or_memory_is_said_before_the_run(tmp_path):
+    fine = resources.needs(agents=10**6, replay=10**6, in_host_memory=True)
+    resources.check(tmp_path, fine)
+    for big, what in ((fine._replace(disk_at_least=10**18), "disk"),
+                      (fine._replace(memory=10**18), "memory")):  # fmt: skip
+        with pytest.raises(ConfigError, match=f"needs 1000000000.0 GB of the {what}"):
+            resources.check(tmp_path, big)
+
+
+BREAKING = '''
+import gymnasium
+import numpy as np
+
+
+class Breaks(gymnasium.Env):
+    """Breaks at its 60th step, once; episodes have ten steps."""
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    steps = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self.np_random.uniform(size=2), {}
+
+    def step(self, action):
+        Breaks.steps += 1
+        if Breaks.steps == 63:
+            raise ValueError("the spring broke")
+        return np.array([Breaks.steps, 1.0]), 0.5, False, False, {}
+
+
+gymnasium.register("Breaks-v0", Breaks, max_episode_steps=10)
+'''
+
+
+def test_training_goes_on_after_an_environment_failed(small, tmp_path, monkeypatch, capsys):
+    (tmp_path / "breaking_env.py").write_text(BREAKING)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(trainer, "LOG_INTERVAL", 50)
+    task = "gym:breaking_env:Breaks-v0"
+    config = small(task=task, steps=100, evaluate_every=100, evaluation_episodes=1)
+    pompc.train(config, tmp_path / "run")
+    assert "agent 0 is discarded and its environment made anew: ValueError" in (
+        capsys.readouterr().out
+    )
+    metrics = pd.read_csv(tmp_path / "run" / "metrics.csv")
+    assert metrics["discarded_episodes"].iloc[-1] == 1
+    arrays = files.read_arrays(tmp_path / "run" / "checkpoints" / "100" / "arrays.npz")
+    assert 0 < arrays["replay.0.complete"] < 99
