@@ -6,11 +6,10 @@ and the ring of transitions that can be drawn, are small and stand whole in each
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pompc.ops import Gaussian
@@ -90,7 +89,8 @@ def rebuild(
 
 def cleared(buffers: tuple[Replay, ...]) -> tuple[Replay, ...]:
     """Return the buffers with no plan marked as made anew."""
-    return tuple(buffer._replace(replanned=jnp.zeros_like(buffer.replanned)) for buffer in buffers)
+    # Not zeros_like, which might lie elsewhere.
+    return tuple(buffer._replace(replanned=buffer.replanned & False) for buffer in buffers)
 
 
 def _counted(agent: Replay, number: int, counted: Arrays) -> Replay:
@@ -101,17 +101,14 @@ def _counted(agent: Replay, number: int, counted: Arrays) -> Replay:
     return agent._replace(returns=agent.returns._replace(**scalars))
 
 
-def _agents(buffers: tuple[Replay, ...]) -> list[Replay]:
-    """Return each agent's buffer; of a group of one it has no axis."""
-    agents = []
+def _agents(buffers: tuple[Replay, ...]) -> Iterator[Replay]:
+    """Yield each agent's buffer, one at a time: taken out of a group it is a copy."""
     for buffer in buffers:
-        size = np.atleast_1d(buffer.rows).size
-        several = np.ndim(buffer.rows) == 1
-        agents += [
-            jax.tree.map(lambda leaf, i=index: leaf[i], buffer) if several else buffer
-            for index in range(size)
-        ]
-    return agents
+        if np.ndim(buffer.rows) == 0:
+            yield buffer
+            continue
+        for index in range(len(buffer.rows)):
+            yield jax.tree.map(lambda leaf, i=index: leaf[i], buffer)
 
 
 def _rings(buffer: Replay) -> dict[str, Any]:
