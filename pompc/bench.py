@@ -25,7 +25,7 @@ from pompc.envs import make_vector
 from pompc.errors import ConfigError
 
 WARM_UP = 2  # rounds: a peer compiles again once it has a previous plan
-SLOW_S, SLOW_ROUNDS = 2.0, 5  # what takes longer than this is called every fifth round only
+SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
 COLUMNS = {
     "program": "program", "agents": "P", "heads": "heads", "lam": "λ", "plan_ms": "plan ms",
     "update_ms": "update ms", "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s",
@@ -48,14 +48,18 @@ def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, fl
         print(f"\rround {number + 1} of {WARM_UP + rounds}", end="", flush=True)
         for found, kept in zip(measures, times, strict=True):
             for name, call in found.items():
-                slow = len(kept[name]) > WARM_UP and min(kept[name]) > SLOW_S
+                slow = kept[name] and min(kept[name]) > SLOW_S
                 if slow and number % SLOW_ROUNDS:
                     continue
                 started = time.perf_counter()
                 jax.block_until_ready(call())
                 kept[name].append(time.perf_counter() - started)
     print()
-    return [{name: float(np.median(kept[WARM_UP:])) for name, kept in one.items()} for one in times]
+    return [{name: _median(kept) for name, kept in one.items()} for one in times]
+
+
+def _median(seconds: list[float]) -> float:
+    return float(np.median(seconds[min(WARM_UP, len(seconds) - 1) :]))
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
