@@ -23,6 +23,13 @@ def test_mish_has_a_finite_gradient_everywhere():
     np.testing.assert_allclose(gradient, [0, 0, 0.6, 1, 1, 1], atol=1e-5)
 
 
+def test_the_gradient_of_mish_is_its_derivative():
+    x = np.linspace(-45, 30, 1501)
+    derivative = (oracle.mish(x + 1e-5) - oracle.mish(x - 1e-5)) / 2e-5
+    gradient = jax.vmap(jax.grad(ops.mish))(jnp.asarray(x, jnp.float32))
+    np.testing.assert_allclose(gradient, derivative, rtol=2e-5, atol=2e-6)
+
+
 def test_simnorm_sums_to_one_in_groups_and_equals_the_oracle():
     x = np.random.default_rng(0).normal(size=24).astype(np.float32) * 5
     result = np.asarray(ops.simnorm(jnp.asarray(x), 8))
