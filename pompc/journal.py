@@ -121,6 +121,6 @@ def _rings(buffer: Replay) -> dict[str, Any]:
 
 def _take(ring: Any, slots: np.ndarray) -> np.ndarray:
     """Return rows of a ring; where it lies on a device only they are copied."""
-    if isinstance(ring, jax.Array) and ring.devices().pop().platform != "cpu":
+    if isinstance(ring, jax.Array) and next(iter(ring.devices())).platform != "cpu":
         return np.asarray(ring[slots])
     return np.asarray(ring)[slots]

@@ -9,7 +9,6 @@ from types import ModuleType
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 
 from pompc.envs.opengl import opengl
@@ -18,7 +17,6 @@ from pompc.errors import ConfigError, nearest
 ACTION_REPEAT = 2
 EPISODE_STEPS = 1000  # simulator steps; the suite's own limit, which only lqr lacks
 _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator without one (lqr)
-_PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION  # all that a step reads, warm start included
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
 
 
@@ -213,14 +211,19 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation
 
     def _physics_state(self) -> np.ndarray:
+        import mujoco  # by now without OpenGL
+
         model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        state = np.empty(mujoco.mj_stateSize(model, _PHYSICS))
-        mujoco.mj_getState(model, data, state, _PHYSICS)
+        everything = mujoco.mjtState.mjSTATE_INTEGRATION  # that a step reads, warm start included
+        state = np.empty(mujoco.mj_stateSize(model, everything))
+        mujoco.mj_getState(model, data, state, everything)
         return state
 
     def _set_physics_state(self, state: np.ndarray) -> None:
+        import mujoco
+
         model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        mujoco.mj_setState(model, data, state, _PHYSICS)
+        mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         mujoco.mj_forward(model, data)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
