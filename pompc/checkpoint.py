@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -219,7 +220,7 @@ def _read_agents(path: Path, like: tuple[AgentState, ...]) -> tuple[AgentState, 
 
 def _arrays(snapshot: Snapshot) -> Arrays:
     """Name all arrays of a snapshot but the agents' and the buffers' rows."""
-    parts: dict[str, dict[str, Any]] = {
+    parts: dict[str, Mapping[str, Any]] = {
         "feedback": snapshot.feedback._asdict(),
         "log": snapshot.log,
         "replay": journal.counters(snapshot.learners.buffers),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import logging
 from collections.abc import Mapping
 from types import ModuleType
@@ -31,6 +32,11 @@ def _import_suite(render: bool = False) -> ModuleType:
         from dm_control import suite
     logging.getLogger("absl").addFilter(_is_news)
     return suite
+
+
+def _import_mujoco() -> Any:
+    """Import MuJoCo's own functions; not before dm_control has chosen the OpenGL back end."""
+    return importlib.import_module("mujoco")
 
 
 def _canonical(name: str) -> str:
@@ -178,7 +184,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         observation = _flatten(time_step.observation)
         return observation, reward, terminated, truncated, {"env_steps": steps}
 
-    def save(self) -> dict[str, np.ndarray]:
+    def save(self) -> dict[str, Any]:
         """Return what `load` needs: how the episode began, its actions, and the physics now."""
         generator = self._start["state"]
         return {
@@ -190,7 +196,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             "physics": self._physics_state(),
         }
 
-    def load(self, state: Mapping[str, np.ndarray]) -> np.ndarray:
+    def load(self, state: Mapping[str, Any]) -> np.ndarray:
         """Go on from a state that `save` returned; return the present observation `[O]`.
 
         The episode is played again, which restores all that a task keeps: what it drew, what it
@@ -211,8 +217,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation
 
     def _physics_state(self) -> np.ndarray:
-        import mujoco  # by now without OpenGL
-
+        mujoco = _import_mujoco()
         model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
         everything = mujoco.mjtState.mjSTATE_INTEGRATION  # that a step reads, warm start included
         state = np.empty(mujoco.mj_stateSize(model, everything))
@@ -220,8 +225,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return state
 
     def _set_physics_state(self, state: np.ndarray) -> None:
-        import mujoco
-
+        mujoco = _import_mujoco()
         model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
         mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
         mujoco.mj_forward(model, data)

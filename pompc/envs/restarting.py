@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
-State = dict[str, np.ndarray]
+State = Mapping[str, Any]  # arrays by name
 PATIENCE = 3  # failures without a whole episode between them that end a run
 
 
@@ -78,7 +79,7 @@ class RestartingEnv:
         """Return what `load` needs to go on from here."""
         own = {"rebuilt": np.int64(self._rebuilt), "failures": np.int64(self._failures)}
         save = getattr(self.environment, "save", None)
-        return own | (save() if save else {})
+        return {**own, **(save() if save else {})}
 
     def load(self, state: State) -> np.ndarray:
         """Go on where `save` was called; return the present observation `[O]`.
