@@ -77,6 +77,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 contestants.append(Ours(Config(base.task, **(settings | varied))))
     contestants += [] if arguments.no_peers else _load_peers(base)
     found = medians(contestants, arguments.rounds)
+    peak = max(peak, cost.matmul_rate(1024))  # a busy machine may have disturbed the first
     rows = [
         contestant.row(values, arguments.decisions, peak)
         for contestant, values in zip(contestants, found, strict=True)
