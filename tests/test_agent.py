@@ -34,7 +34,9 @@ def _filled(config, episodes=3, length=30, seeding=False):
             feedback = loop.Feedback(np.float32([0.5]), nothing, seen)
             learners, _ = loop.act(programs, learners, feedback, seeding)
         terminated = np.array([episode == 1])
-        result = Observations(seen, seen, np.float32([1.0]), terminated, always, np.ones(1))
+        result = Observations(
+            seen, seen, np.float32([1.0]), terminated, always, np.ones(1), np.array([""])
+        )
         learners = loop.close_episodes(programs, learners, result, seeding)
     return world, programs, *learners
 
@@ -43,11 +45,11 @@ def test_seeding_stores_zero_mean_and_maximum_std(small):
     for seeding in ("policy", "uniform"):
         config = small(seeding=seeding)
         _, _, (states,), (buffers,) = _filled(config, seeding=True)
-        rows = int(buffers.rows[0])
+        rows = int(buffers.rows)
         assert rows == 93
-        assert (np.asarray(buffers.plan.mean[0, :rows]) == 0).all()
-        assert (np.asarray(buffers.plan.std[0, :rows]) == config.max_plan_std).all()
-        spread = np.asarray(buffers.action[0, :rows]).std()
+        assert (np.asarray(buffers.plan.mean[:rows]) == 0).all()
+        assert (np.asarray(buffers.plan.std[:rows]) == config.max_plan_std).all()
+        spread = np.asarray(buffers.action[:rows]).std()
         assert (spread > 0.5) == (seeding == "uniform"), "the untrained policy barely moves"
         assert (np.asarray(states.plan_mean) == 0).all()
 
@@ -55,13 +57,13 @@ def test_seeding_stores_zero_mean_and_maximum_std(small):
 def test_every_row_holds_its_plan_and_the_last_one_too(small):
     config = small()
     _, _, _, (buffers,) = _filled(config)
-    rows = int(buffers.rows[0])
-    std = np.asarray(buffers.plan.std[0, :rows])
+    rows = int(buffers.rows)
+    std = np.asarray(buffers.plan.std[:rows])
     assert ((std >= config.min_plan_std) & (std <= config.max_plan_std)).all()
     assert len(np.unique(std[:, 0])) > rows // 2, "plans repeat"
-    last = np.flatnonzero(np.asarray(buffers.last[0, :rows]))
+    last = np.flatnonzero(np.asarray(buffers.last[:rows]))
     np.testing.assert_array_equal(last, [30, 61, 92])
-    assert (np.asarray(buffers.plan.mean[0])[last] != 0).all()
+    assert (np.asarray(buffers.plan.mean)[last] != 0).all()
 
 
 def test_an_episode_starts_without_the_previous_plan(small):
@@ -96,8 +98,8 @@ def test_reanalyse_writes_fresh_plans_back_every_interval(small):
     states, (buffer,), _ = programs.update(states, buffers, np.bool_(True))
     changed = (before.mean != np.asarray(buffer.plan.mean)).any(-1).sum()
     assert 4 <= changed <= config.reanalyse_batch * config.horizon
-    rows = int(buffer.rows[0])
-    np.testing.assert_array_equal(before.mean[0, rows:], np.asarray(buffer.plan.mean)[0, rows:])
+    rows = int(buffer.rows)
+    np.testing.assert_array_equal(before.mean[rows:], np.asarray(buffer.plan.mean)[rows:])
 
 
 def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
@@ -155,7 +157,7 @@ def test_two_agents_in_one_program_equal_each_alone(small):
     second = agents.make(small(lam=9.0, prior="forward_kl"), seed=2)[2]
     states = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
     (buffer,) = _filled(world.config)[3]
-    buffers = jax.tree.map(lambda leaf: jnp.concatenate([leaf, leaf]), buffer)
+    buffers = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), buffer)
 
     def program(state, buffer, now):
         batch = learner.sample(world, buffer, state.key)

@@ -111,9 +111,9 @@ def _end(programs, learners, *outcome):
 def _one(learners, groups, index):
     """Return one agent of a population as a population of one."""
     number = next(n for n, group in enumerate(groups) if index < group.rows.stop)
-    row = index - groups[number].rows.start
+    row, several = index - groups[number].rows.start, len(groups[number].agents) > 1
     return jax.tree.map(
-        lambda leaf: leaf[row : row + 1],
+        lambda leaf: leaf[row] if several else leaf,
         Learners((learners.states[number],), (learners.buffers[number],)),
     )
 
