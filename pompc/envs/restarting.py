@@ -42,10 +42,7 @@ class RestartingEnv:
     def _make(self) -> gymnasium.Env[np.ndarray, np.ndarray]:
         from pompc.envs import make_env
 
-        seed = self._seed
-        if self._rebuilt:
-            seed = int(np.random.SeedSequence((seed, self._rebuilt)).generate_state(1)[0])
-        return make_env(self.task, seed)
+        return make_env(self.task, fresh_seed(self._seed, self._rebuilt))
 
     def reset(self) -> np.ndarray:
         """Start an episode; return its first observation `[O]`."""
@@ -121,6 +118,11 @@ class RestartingEnv:
         if not np.isfinite(values).all():
             raise FloatingPointError(f"it returned a {name} that is NaN or infinite")
         return values
+
+
+def fresh_seed(seed: int, rebuilt: int) -> int:
+    """Return the seed of an environment that was made anew so many times: at first its own."""
+    return int(np.random.SeedSequence((seed, rebuilt)).generate_state(1)[0]) if rebuilt else seed
 
 
 def _describe(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pompc.envs.process import module_command, module_environment
-from pompc.envs.restarting import PATIENCE, State
+from pompc.envs.restarting import PATIENCE, State, fresh_seed
 from pompc.envs.vector import LocalVector, Observations, Vector
 from pompc.errors import ConfigError
 
@@ -103,9 +103,8 @@ class WorkerVector(Vector):
 
     def _start(self, index: int) -> _Worker:
         """Start a worker; after a lost one its environments have other seeds."""
-        seeds, lost = self._seeds[self._slices[index]], int(self._lost[index])
-        if lost:
-            seeds = [int(np.random.SeedSequence((s, lost)).generate_state(1)[0]) for s in seeds]
+        lost = int(self._lost[index])
+        seeds = [fresh_seed(seed, lost) for seed in self._seeds[self._slices[index]]]
         worker = _Worker(self.task, index)
         worker.send(Start(self.task, seeds))
         return worker
