@@ -5,7 +5,7 @@ RUN := runs/quickstart
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help train test test-faults lint book lock clean
+.PHONY: help train test test-faults test-slurm lint book lock clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -20,6 +20,11 @@ test: lint  ## Run every check
 
 test-faults: .venv/installed  ## Kill a run at 50 random instants
 	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/test_faults.py
+
+test-slurm: .venv/installed  ## Run a sweep in a SLURM of its own (needs root, slurm-wlm and munge)
+	tests/slurm.sh start
+	SLURM_CONF=/tmp/pompc-slurm/slurm.conf $(BIN)/python -m pytest -q -n 0 -s tests/test_slurm.py; \
+		code=$$?; tests/slurm.sh stop; exit $$code
 
 lint: .venv/installed  ## Check style and types
 	$(BIN)/ruff check pompc tests

@@ -20,7 +20,7 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
         f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "
         f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
-        f"{facts['device']}; about {_duration(seconds)}\n"
+        f"{facts['device']}; about {duration(seconds)}\n"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, GPU memory {facts['gpu_memory']}, JAX "
         f"{facts['jax']}; a first run also compiles for about a minute"
@@ -79,7 +79,7 @@ class Progress:
             f"step {first['env_step']:>8,}  return {returns:8.1f}  policy alone {policies:8.1f}"
             + (f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else "")
             + f"  {first['wall_s']:7.1f} s"
-            + (f"  {rate:6.1f} decisions/s, {_duration(left)} left" if left else "")
+            + (f"  {rate:6.1f} decisions/s, {duration(left)} left" if left else "")
         )
 
     def close(self) -> None:
@@ -89,7 +89,8 @@ class Progress:
             self._bar.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time for people."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

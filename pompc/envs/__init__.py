@@ -7,10 +7,12 @@ imports your own module first). A suite is a module with `ACTION_REPEAT`, `check
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import flatdim
 
 from pompc.envs import dmc, gym
 from pompc.envs.dmc import task_names
@@ -22,6 +24,7 @@ __all__ = [
     "Vector",
     "action_repeat",
     "check_task",
+    "dimensions",
     "make_env",
     "make_vector",
     "task_names",
@@ -49,6 +52,18 @@ def check_task(task: str) -> str:
 def action_repeat(task: str) -> int:
     """Return the simulator steps that one decision takes: 2 for dm_control, 1 for Gymnasium."""
     return _suite(task).ACTION_REPEAT
+
+
+@functools.cache
+def dimensions(task: str) -> tuple[int, int]:
+    """Return the sizes of a task's observations and actions.
+
+    Raises:
+        ConfigError: as in `check_task`.
+    """
+    env = make_env(task)
+    env.close()
+    return flatdim(env.observation_space), flatdim(env.action_space)
 
 
 def make_env(

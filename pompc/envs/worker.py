@@ -51,6 +51,7 @@ def _answer(vector: LocalVector, message: Any) -> Any:
 
 
 if __name__ == "__main__":
-    # Ctrl-C reaches the whole process group; the parent decides, and closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and SLURM's signals reach all processes; the parent decides, and closes the pipe.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     serve(Connection(int(sys.argv[1])))
