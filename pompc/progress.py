@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pompc.config import PRESETS, Config
+from pompc.resources import gigabytes
 
 
 def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
@@ -22,8 +23,9 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
         f"{facts['device']}; about {duration(seconds)}\n"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
-        f"MB in {facts['replay_memory']} memory, GPU memory {facts['gpu_memory']}, JAX "
-        f"{facts['jax']}; a first run also compiles for about a minute"
+        f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, GPU "
+        f"memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also compiles for about a "
+        "minute"
     )
 
 

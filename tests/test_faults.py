@@ -1,4 +1,4 @@
-"""Runs killed with SIGKILL at random instants, POMPC_KILLS times (50 with make test-faults)."""
+"""Runs killed at random instants, POMPC_KILLS times (50 with make test-faults); a full disk."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pandas as pd
+import pytest
 
 from pompc import files, runs
 
@@ -76,3 +78,45 @@ def test_sigkill_at_random_instants_loses_no_row(small, tmp_path):
         for path in (folder, tmp_path / "whole")
     ]
     pd.testing.assert_frame_equal(*tables, check_exact=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Return a disk of 16 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def _fill(path):
+    """Write a file until the disk is full."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_a_full_disk_ends_with_a_sentence_and_goes_on_with_more_room(small, small_disk, tmp_path):
+    config = small(steps=2000, evaluate_every=40, evaluation_episodes=1)
+    (tmp_path / "config.json").write_text(config.to_json())
+    run, filler = small_disk / "run", small_disk / "filler"
+    full = _start(tmp_path / "config.json", run)
+    for line in full.stdout:
+        if line.startswith("step       80"):
+            break
+    _fill(filler)
+    said = full.communicate()[0]
+    assert full.returncode == 1, said
+    assert "DiskFullError: no room is left on the disk of" in said
+    before = list(runs.read_table(run / "returns.csv")["env_step"])
+    filler.unlink()
+    done = _start(tmp_path / "config.json", run)
+    said = done.communicate()[0]
+    assert done.returncode == 0, said
+    assert "going on from step" in said
+    after = list(runs.read_table(run / "returns.csv")["env_step"])
+    assert after == list(range(0, 2001, 40))
+    assert before == after[: len(before)]

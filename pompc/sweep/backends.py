@@ -98,7 +98,9 @@ def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
         job.prepare(one.folder, one.settings)
         running[one.folder] = attempts = job.Attempts(one.folder, share)
         name = f"[{number}/{len(jobs)}] {one.folder.name}"
-        print(f"{name}: {len(one.config.agents)} agents, {_shown(one.folder / job.OUTPUT)}")
+        agents = len(one.config.agents)
+        what = f"{agents} agents" if agents > 1 else "1 agent"
+        print(f"{name}: {what}; what it says is in {_shown(one.folder / job.OUTPUT)}", flush=True)
         code = attempts.run()
         shares.put(share)
         print(f"{name}: {_outcome(code, one.folder)}", flush=True)

@@ -7,6 +7,7 @@ that the run writes a checkpoint, and the job ends with that run's exit code.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import signal
@@ -123,6 +124,7 @@ def attempt(folder: Path) -> int:
     if state is None:
         print(f"{folder} holds no job: there is no {STATE} in it")
         return 2
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every other parameter
     for name in EXIT_CODES:
         signal.signal(getattr(signal, name), _hand_on)
     parameters: dict[str, Any] = state.parameters | {"run_dir": str(folder)}
