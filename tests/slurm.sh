@@ -52,10 +52,10 @@ start() {
 }
 
 stop() {
-	for daemon in slurmd slurmctld; do
+	for daemon in slurmd slurmctld munged; do
 		pkill -x "$daemon" || true
+		while pgrep -x "$daemon" > /dev/null; do sleep 0.2; done
 	done
-	pkill -x munged || true
 	rm -rf "$HOME_OF_SLURM"
 }
 
