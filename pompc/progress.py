@@ -23,7 +23,9 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{facts['device']}; about {_duration(seconds)}\n"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, GPU memory {facts['gpu_memory']}, JAX "
-        f"{facts['jax']}; a first run also compiles for about a minute"
+        f"{facts['jax']}; a first run also compiles for about a minute\n"
+        f"terminations in the TD targets: {config.terminations}"
+        + (f"; note: {facts['note']}" if "note" in facts else "")
     )
 
 

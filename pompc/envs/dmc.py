@@ -12,10 +12,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from pompc.envs import humanoid
 from pompc.envs.opengl import opengl
+from pompc.envs.sizes import flat_sizes
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 2
+TERMINATIONS = "use"
 EPISODE_STEPS = 1000  # simulator steps; the suite's own limit, which only lqr lacks
 _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator without one (lqr)
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
@@ -65,12 +68,23 @@ def check(task: str) -> str:
     name = _canonical(task)
     if name in _tasks():
         return name
-    known = [*task_names(), *(f"gym:{name}" for name in gymnasium.registry)]
+    others = [*humanoid.task_names(), *(f"gym:{name}" for name in gymnasium.registry)]
     raise ConfigError(
         f"unknown task {task!r}: choose a dm_control task such as 'dog-run' "
-        "(pompc.envs.task_names() lists them) or 'gym:' and a Gymnasium id such as "
-        f"'gym:Pendulum-v1'{nearest(task, known)}"
+        "(pompc.envs.task_names() lists them), one of HumanoidBench such as 'h1hand-walk', or "
+        "'gym:' and a Gymnasium id such as 'gym:Pendulum-v1'"
+        f"{nearest(task, [*task_names(), *others])}"
     )
+
+
+def dimensions(task: str) -> tuple[int, int]:
+    """Return the numbers of observations and actions of a task."""
+    return flat_sizes(make(task, seed=0, render=False))
+
+
+def describe(task: str) -> dict[str, str]:
+    """Return nothing: the versions that every provenance holds are enough."""
+    return {}
 
 
 def make(task: str, seed: int, render: bool) -> DmControlEnv:
