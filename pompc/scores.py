@@ -55,7 +55,8 @@ def random_returns(path: Path = RANDOM) -> dict[str, float]:
     Raises:
         ConfigError: if there is no table of them.
     """
-    return read_random(path).groupby("task")["return"].mean().to_dict()
+    returns: Any = read_random(path).groupby("task")["return"].mean()
+    return returns.to_dict()
 
 
 def normalise(task: str, value: float, random: Mapping[str, float]) -> float:
@@ -127,9 +128,9 @@ def aggregate_groups(
     """
     rows = []
     for key, group in table.groupby(list(by)):
-        returns = group.groupby("task")["return"].mean().to_dict()
+        returns: Any = group.groupby("task")["return"].mean()
         names = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        rows.append(names | aggregate(returns, random)._asdict())
+        rows.append(names | aggregate(returns.to_dict(), random)._asdict())
     return pd.DataFrame(rows)
 
 
@@ -210,7 +211,7 @@ def _measure_all(arguments: argparse.Namespace) -> None:
     for task in [check_task(f"{arguments.robot}-{name}") for name in arguments.tasks]:
         rows = measure(task, range(arguments.seeds), arguments.episodes, arguments.workers)
         origin = {"commit": runs.commit(), "humanoid_bench": describe(task)["humanoid-bench"]}
-        found = pd.DataFrame(rows).assign(**origin)
+        found: Any = pd.DataFrame(rows).assign(**origin)
         mean, std = found["return"].mean(), found["return"].std()
         length = found["length"].mean()
         print(f"{task:22} {mean:10.2f} (std over seeds {std:.2f}), {length:.0f} steps", flush=True)
@@ -226,7 +227,7 @@ def _print_published(arguments: argparse.Namespace) -> None:
     print("Random agents beside the published curves at step 0")
     print(beside_published(curves, read_random()).round(2).to_string())
     table = aggregate_groups(curves, ["algorithm", "env_step"], random_returns())
-    whole = table[table["reach"].notna() & (table["tasks"] == table["tasks"].max())]
+    whole: Any = table[table["reach"].notna() & (table["tasks"] == table["tasks"].max())]
     ends = whole.groupby("algorithm")["env_step"].max()
     kept = [0, 1_000_000, *ends]
     print("\nMeans without Reach (raw: Figure 2's own), and Reach apart")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 from collections.abc import Mapping
 from types import ModuleType
@@ -12,7 +11,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from pompc.envs import humanoid
+from pompc.envs import humanoid, physics
 from pompc.envs.opengl import opengl
 from pompc.envs.sizes import flat_sizes
 from pompc.errors import ConfigError, nearest
@@ -35,11 +34,6 @@ def _import_suite(render: bool = False) -> ModuleType:
         from dm_control import suite
     logging.getLogger("absl").addFilter(_is_news)
     return suite
-
-
-def _import_mujoco() -> Any:
-    """Import MuJoCo's own functions; not before dm_control has chosen the OpenGL back end."""
-    return importlib.import_module("mujoco")
 
 
 def _canonical(name: str) -> str:
@@ -231,18 +225,12 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation
 
     def _physics_state(self) -> np.ndarray:
-        mujoco = _import_mujoco()
-        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        everything = mujoco.mjtState.mjSTATE_INTEGRATION  # that a step reads, warm start included
-        state = np.empty(mujoco.mj_stateSize(model, everything))
-        mujoco.mj_getState(model, data, state, everything)
-        return state
+        simulator = self._simulator.physics
+        return physics.get_state(simulator.model.ptr, simulator.data.ptr)
 
     def _set_physics_state(self, state: np.ndarray) -> None:
-        mujoco = _import_mujoco()
-        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-        mujoco.mj_forward(model, data)
+        simulator = self._simulator.physics
+        physics.set_state(simulator.model.ptr, simulator.data.ptr, state)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the current frame, uint8 `[height, width, 3]`.

@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 
 from pompc.envs import humanoid_compat as compat
+from pompc.envs import physics
 from pompc.envs.gym import GymEnv
 from pompc.envs.sizes import flat_sizes
 from pompc.errors import ConfigError, nearest
@@ -184,24 +185,13 @@ class HumanoidEnv(GymEnv):
         for action in state["actions"]:
             observation = self.step(action)[0]
         if not np.array_equal(self._physics_state(), state["physics"]):
-            self._set_physics_state(state["physics"])
+            model, data, *_ = compat.scene(self.env)
+            physics.set_state(model, data, state["physics"])
         return observation
 
     def _physics_state(self) -> np.ndarray:
-        import mujoco
-
-        model, data, *_ = compat.physics(self.env)
-        everything = mujoco.mjtState.mjSTATE_INTEGRATION  # that a step reads, warm start included
-        state = np.empty(mujoco.mj_stateSize(model, everything))
-        mujoco.mj_getState(model, data, state, everything)
-        return state
-
-    def _set_physics_state(self, state: np.ndarray) -> None:
-        import mujoco
-
-        model, data, *_ = compat.physics(self.env)
-        mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-        mujoco.mj_forward(model, data)
+        model, data, *_ = compat.scene(self.env)
+        return physics.get_state(model, data)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the current frame, uint8 `[height, width, 3]`, from the task's own camera.
@@ -213,11 +203,9 @@ class HumanoidEnv(GymEnv):
         """
         if not self._renders:
             raise RuntimeError("render() needs an environment made with render=True")
-        import mujoco
-
-        model, data, camera, goal = compat.physics(self.env)
+        model, data, camera, goal = compat.scene(self.env)
         if self._renderer is None:
-            self._renderer = mujoco.Renderer(model, *self.frame_size)
+            self._renderer = physics.import_mujoco().Renderer(model, *self.frame_size)
         self._renderer.update_scene(data, camera)
         if goal is not None:
             _add_sphere(self._renderer.scene, goal)
@@ -245,8 +233,7 @@ def _require_opengl() -> None:
 
 def _add_sphere(scene: Any, place: np.ndarray) -> None:
     """Show a point `[3]` in a scene as a red sphere of 5 cm."""
-    import mujoco
-
+    mujoco = physics.import_mujoco()
     sphere = scene.geoms[scene.ngeom]
     radius, upright, red = np.full(3, 0.05), np.eye(3).ravel(), np.array([0.8, 0.28, 0.28, 1.0])
     mujoco.mjv_initGeom(sphere, mujoco.mjtGeom.mjGEOM_SPHERE, radius, place, upright, red)

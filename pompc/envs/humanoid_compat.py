@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import gymnasium
 import numpy as np
+from gymnasium.envs.registration import EnvSpec
 
 from pompc.envs.opengl import opengl
 from pompc.errors import ConfigError
@@ -33,8 +34,8 @@ _POLICIES = f"{PACKAGE}.mjx.flax_to_torch"
 _STRUCTURES = {"mjmodel": "MjModel", "mjdata": "MjData"}  # HumanoidBench's names -> MuJoCo's
 
 
-class Physics(NamedTuple):
-    """What MuJoCo knows of one environment."""
+class Scene(NamedTuple):
+    """What there is to store and to see of one environment."""
 
     model: Any
     data: Any
@@ -125,12 +126,13 @@ def task_names() -> list[str]:
         ConfigError: as in `load`.
     """
     load()
-    ids = (name for name, spec in gymnasium.registry.items() if _is_ours(spec.entry_point))
+    ids = (name for name, spec in gymnasium.registry.items() if is_ours(spec))
     return sorted(name.removesuffix("-v0") for name in ids)
 
 
-def _is_ours(entry_point: Any) -> bool:
-    return isinstance(entry_point, str) and entry_point.startswith(f"{PACKAGE}.")
+def is_ours(spec: EnvSpec) -> bool:
+    """Tell whether HumanoidBench registered an id."""
+    return isinstance(spec.entry_point, str) and spec.entry_point.startswith(f"{PACKAGE}.")
 
 
 def make(task: str, render: bool = False) -> gymnasium.Env[Any, Any]:
@@ -154,11 +156,11 @@ def make(task: str, render: bool = False) -> gymnasium.Env[Any, Any]:
         _refuse(error)
 
 
-def physics(environment: gymnasium.Env[Any, Any]) -> Physics:
+def scene(environment: gymnasium.Env[Any, Any]) -> Scene:
     """Return model, data, camera and goal of an environment that `make` returned."""
     own: Any = environment.unwrapped
-    goal = getattr(own.task, "goal", None)
-    return Physics(own.model, own.data, own.camera_name, goal if np.shape(goal) == (3,) else None)
+    goal: Any = getattr(own.task, "goal", ())
+    return Scene(own.model, own.data, own.camera_name, goal if np.shape(goal) == (3,) else None)
 
 
 @contextmanager
