@@ -25,7 +25,8 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, "
         f"GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also compiles for "
-        "about a minute"
+        f"about a minute\nterminations in the TD targets: {config.terminations}"
+        + (f"; note: {facts['note']}" if "note" in facts else "")
     )
 
 
