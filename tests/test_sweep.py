@@ -255,7 +255,7 @@ def test_the_status_of_each_state(write, monkeypatch):
     assert list(table["cause"]) == ["", "ValueError: broken", "", "in SLURM as 7_0", ""]
     assert list(table["time left"]) == ["", "", "30 s", "", ""]  # 300 steps at 10 a second
     assert "ValueError: broken" in said
-    assert "5 jobs (2 waiting, 1 done, 1 running, 1 failed), 10 agents" in status.summary(sweep)
+    assert "5 jobs (3 waiting, 1 done, 1 failed), 10 agents" in status.summary(sweep)
     assert not backends.is_done(failed)
     assert not backends.is_done(waiting)
     assert backends.is_done(done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,7 +80,7 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
                 "seeds": seeds,
                 "state": doing,
                 "env_step": mine[0]["env_step"] if mine else 0,
-                "return": round(fmean(row["return"] for row in mine), 1) if mine else None,
+                "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
                 "time left": left,
                 "cause": cause,
             }
