@@ -16,11 +16,12 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from fingerprints import Fingerprints
 
 import pompc
 from pompc import ConfigError, checkpoint, files, lock, resources, runs, trainer
 from pompc.checkpoint import Checkpoints
-from pompc.evaluation import Evaluation, Returns
+from pompc.evaluation import Returns
 from pompc.files import DiskFullError
 from pompc.interruption import Interrupted, Interruption
 from pompc.programs import make_programs
@@ -31,24 +32,6 @@ METRIC_TIMES = ["decisions_per_s", "plan_share", "environment_share", "update_sh
 
 class Killed(BaseException):
     """Stands for the end of the process: nothing in the program may catch it."""
-
-
-class Fingerprints:
-    """Stands for evaluation, whose episodes take longer than these runs: sums of the policy."""
-
-    def __init__(self, programs, episodes):
-        self.programs, self.episodes = programs, episodes
-
-    def planner(self, states):
-        sums = [
-            np.asarray(leaf, np.float64).reshape(len(group.agents), -1).sum(axis=1)
-            for group, state in zip(self.programs.groups, states, strict=True)
-            for leaf in jax.tree.leaves(state.policy)[:1]
-        ]
-        returns = np.repeat(np.concatenate(sums)[:, None], self.episodes, axis=1)
-        return Evaluation(returns, np.zeros_like(returns, int), np.zeros((len(returns), 1, 1)))
-
-    policy = planner
 
 
 _PROGRAMS = {}
