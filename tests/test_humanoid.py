@@ -450,13 +450,17 @@ def test_random_agents_are_written_task_by_task(
         scores.read_random(tmp_path / "nowhere.csv")
 
 
-def test_the_stored_table_of_random_agents_is_whole() -> None:
+def test_the_stored_table_of_random_agents_is_whole_and_printed() -> None:
     table = scores.read_random()
     for task in ALL:
         rows = table[table["task"] == task]
         assert rows["seed"].tolist() == list(range(10)), task
         assert (rows["episodes"] == 10).all()
         assert rows["commit"].str.fullmatch(r"[0-9a-f]{40}").all()
+    page = (ROOT / "book/environments.md").read_text().replace("−", "-")
+    for name, (observations, target) in humanoid.TASKS.items():
+        measured = scores.random_returns()[f"h1hand-{name}"]
+        assert f"| `{name}` | {observations} | {target:.0f} | {measured:.1f} |" in page
     perfect = {task: humanoid.TASKS[humanoid.split(task)[1]].target for task in ALL}
     found = scores.aggregate(perfect, scores.random_returns())
     assert (found.tasks, found.normalised, found.reach_normalised) == (13, 1.0, 1.0)
