@@ -19,7 +19,7 @@ import pytest
 
 from pompc import envs, progress, scores
 from pompc.config import Config
-from pompc.envs import humanoid, make_env, make_vector
+from pompc.envs import humanoid, make_env, make_vector, physics
 from pompc.envs import humanoid_compat as compat
 from pompc.errors import ConfigError
 
@@ -508,6 +508,29 @@ def test_real_environments_say_nothing_at_exit_and_import_no_jax() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@needs_package
+@pytest.mark.parametrize("task", ["h1hand-maze", "h1hand-sit_hard"])
+def test_a_real_environment_goes_on_where_it_was_saved(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Playing the episode again is exact here, so that nothing has to be put in place."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (60, 1, 61)).astype(np.float32)
+    with make_vector(task, [3]) as vector:
+        vector.reset()
+        for action in actions[:-20]:
+            vector.step(action)
+        states = vector.save()
+        expected = [vector.step(action) for action in actions[-20:]]
+    monkeypatch.setattr(physics, "set_state", lambda *_: pytest.fail("physics differ"))
+    with make_vector(task, [8]) as vector:
+        vector.reset()
+        _, restarted = vector.load(states)
+        assert not restarted.any()
+        for action, former in zip(actions[-20:], expected, strict=True):
+            for found, wanted in zip(vector.step(action), former, strict=True):
+                np.testing.assert_array_equal(found, wanted)
 
 
 @needs_package
