@@ -30,7 +30,7 @@ test-slurm: .venv/installed  ## Run a sweep in a SLURM of its own (needs root, s
 # Editable, since its setup.py leaves out half of its modules and all its models; without its pins,
 # which current JAX cannot live with. What it really needs is the extra `humanoid`, locked already.
 humanoid: .venv/installed  ## Install HumanoidBench, for the tasks h1hand-* and h1-*
-	@echo "Fetching HumanoidBench into .venv/src: about 220 MB"
+	@echo "Fetching HumanoidBench into .venv/src, where it takes about 220 MB"
 	@$(INSTALL) --no-deps --no-build-isolation --use-pep517 \
 		-e "$(HUMANOID)#egg=humanoid_bench"
 	@$(BIN)/python -c "from pompc.envs import humanoid_compat; print(len(humanoid_compat.task_names()), 'tasks')"

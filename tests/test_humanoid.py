@@ -19,7 +19,7 @@ import pytest
 
 from pompc import envs, progress, scores
 from pompc.config import Config
-from pompc.envs import humanoid, make_env, make_vector
+from pompc.envs import humanoid, make_env, make_vector, physics
 from pompc.envs import humanoid_compat as compat
 from pompc.errors import ConfigError
 
@@ -450,13 +450,17 @@ def test_random_agents_are_written_task_by_task(
         scores.read_random(tmp_path / "nowhere.csv")
 
 
-def test_the_stored_table_of_random_agents_is_whole() -> None:
+def test_the_stored_table_of_random_agents_is_whole_and_printed() -> None:
     table = scores.read_random()
     for task in ALL:
         rows = table[table["task"] == task]
         assert rows["seed"].tolist() == list(range(10)), task
         assert (rows["episodes"] == 10).all()
         assert rows["commit"].str.fullmatch(r"[0-9a-f]{40}").all()
+    page = (ROOT / "book/environments.md").read_text().replace("−", "-")
+    for name, (observations, target) in humanoid.TASKS.items():
+        measured = scores.random_returns()[f"h1hand-{name}"]
+        assert f"| `{name}` | {observations} | {target:.0f} | {measured:.1f} |" in page
     perfect = {task: humanoid.TASKS[humanoid.split(task)[1]].target for task in ALL}
     found = scores.aggregate(perfect, scores.random_returns())
     assert (found.tasks, found.normalised, found.reach_normalised) == (13, 1.0, 1.0)
@@ -504,6 +508,29 @@ def test_real_environments_say_nothing_at_exit_and_import_no_jax() -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@needs_package
+@pytest.mark.parametrize("task", ["h1hand-maze", "h1hand-sit_hard"])
+def test_a_real_environment_goes_on_where_it_was_saved(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Playing the episode again is exact here, so that nothing has to be put in place."""
+    actions = np.random.default_rng(0).uniform(-1, 1, (60, 1, 61)).astype(np.float32)
+    with make_vector(task, [3]) as vector:
+        vector.reset()
+        for action in actions[:-20]:
+            vector.step(action)
+        states = vector.save()
+        expected = [vector.step(action) for action in actions[-20:]]
+    monkeypatch.setattr(physics, "set_state", lambda *_: pytest.fail("physics differ"))
+    with make_vector(task, [8]) as vector:
+        vector.reset()
+        _, restarted = vector.load(states)
+        assert not restarted.any()
+        for action, former in zip(actions[-20:], expected, strict=True):
+            for found, wanted in zip(vector.step(action), former, strict=True):
+                np.testing.assert_array_equal(found, wanted)
 
 
 @needs_package
