@@ -5,7 +5,7 @@ RUN := runs/quickstart
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help train test test-faults lint book lock clean
+.PHONY: help train test test-faults lint book figures lock clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -28,6 +28,9 @@ lint: .venv/installed  ## Check style and types
 
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
+
+figures: .venv/installed  ## Draw the figures of runs/ into figures/small, those that changed
+	$(BIN)/python -m pompc.figures --profile small
 
 lock:  ## Write requirements.lock from pyproject.toml (needs uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv, which chooses versions for Python 3.11 to 3.13 at once"; exit 1; }

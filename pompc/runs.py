@@ -90,15 +90,15 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
 
 def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write provenance.json: the commit and version of this code, and what the caller knows."""
-    known = {"pompc": pompc.__version__, "commit": _commit()}
+    known = {"pompc": pompc.__version__, "commit": commit()}
     files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     """Return the commit of this code, marked if files differ from it; None outside a checkout."""
     git = ["git", "-C", str(ROOT)]
     try:
-        commit = subprocess.run(
+        found = subprocess.run(
             [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
         ).stdout.strip()
         changed = subprocess.run(
@@ -107,7 +107,7 @@ def _commit() -> str | None:
         ).stdout.strip()  # fmt: skip
     except (OSError, subprocess.CalledProcessError):
         return None
-    return commit + (" with changes" if changed else "")
+    return found + (" with changes" if changed else "")
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
