@@ -15,6 +15,7 @@ from pompc.figures.paper import (
     figure_7,
     figure_8,
 )
+from pompc.figures.published import read as read_published
 from pompc.figures.registry import draw, show
 from pompc.figures.reviewers import (
     aggregates,
@@ -41,6 +42,7 @@ __all__ = [
     "learning_curve",
     "notice",
     "performance_profiles",
+    "read_published",
     "show",
     "table_1",
     "table_2",

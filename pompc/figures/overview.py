@@ -38,7 +38,7 @@ _BOXES = {  # text -> centre, colour, lines below
 def figure_1() -> Figure:
     """Draw the idea of Figure 1: the loop of planner, prior and policy, the prior's fits, and λ."""
     with style.settings():
-        figure = Figure(figsize=(7.6, 5.4), layout="constrained")
+        figure = style.Drawing(figsize=(7.6, 5.4), layout="constrained")
         axes = figure.subplot_mosaic(
             [["loop", "loop"], ["reverse", "forward"], ["weight", "weight"]],
             height_ratios=[2.5, 1.25, 0.8],

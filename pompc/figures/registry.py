@@ -16,7 +16,7 @@ from pompc.errors import ConfigError, nearest
 from pompc.figures import overview, paper, reviewers
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
-from pompc.results import Results
+from pompc.results import Results, collect
 
 _BANDS = "Lines are means over seeds, bands 95 % intervals of Student's t."
 _AT_HAND = "_at_hand"
@@ -164,18 +164,19 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
 
 
 def show(
-    name: str, results: Results, published: pd.DataFrame | None = None
+    name: str, results: Results | None = None, published: pd.DataFrame | None = None
 ) -> tuple[Figure, Markdown]:
     """Return a figure and its caption, for a notebook's `display(*show(...))`.
 
     Args:
         name: as in `draw`.
-        results: as there.
+        results: as there; by default the runs of the profile `small`.
         published: as there.
 
     Raises:
         ConfigError: as in `entry`.
     """
     one = entry(name)
+    results = collect() if results is None else results
     text = caption(drawn(name, results), one.about) if one.table else Markdown(f"*{one.about}*")
     return draw(name, results, published), text

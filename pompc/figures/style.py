@@ -7,6 +7,7 @@ opaque, so that a page in dark theme shows what one in light theme shows.
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
     "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
     "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
 }
+_NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: the same letters on every machine
     "font.size": 8.0,
@@ -65,6 +67,16 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "pompc",  # ids of clip paths: the same in every process
     "svg.fonttype": "path",
 }
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows by itself: no part of pyplot, which would keep it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with settings():
+            self.savefig(buffer, format="png", metadata=_NO_VERSION)
+        return buffer.getvalue()
 
 
 class Look(NamedTuple):
@@ -112,7 +124,7 @@ def panels(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes `[rows, columns]`; sizes of a panel in inches."""
     size = width * columns, height * rows + 0.5  # half an inch for the legend
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Drawing(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
@@ -151,7 +163,6 @@ def save(figure: Figure, path: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_suffix(".svg"), path.with_suffix(".png")]
     with settings():
-        # Matplotlib writes the date into an SVG, its version into both.
-        figure.savefig(files[0], metadata={"Date": None, "Creator": None})
-        figure.savefig(files[1], metadata={"Software": None})
+        figure.savefig(files[0], metadata={"Date": None, "Creator": None})  # else it has both
+        figure.savefig(files[1], metadata=_NO_VERSION)
     return files
