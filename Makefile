@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HUMANOID := git+https://github.com/carlosferrazza/humanoid-bench@791405f5eacf879adbc99105adb3fee73f5a49fc
 
-.PHONY: help train test test-faults test-slurm humanoid lint book lock clean
+.PHONY: help train test test-faults test-slurm humanoid lint book figures lock clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -42,6 +42,9 @@ lint: .venv/installed  ## Check style and types
 
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
+
+figures: .venv/installed  ## Draw the figures of runs/ into figures/small, those that changed
+	$(BIN)/python -m pompc.figures --profile small
 
 lock:  ## Write requirements.lock from pyproject.toml (needs uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv, which chooses versions for Python 3.11 to 3.13 at once"; exit 1; }

@@ -149,10 +149,17 @@ def test_train_page_is_stored_without_outputs():
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
 
 
+def files_of(entries: list[dict[str, Any]]) -> list[str]:
+    """Return the pages below entries of the table of contents."""
+    own = [entry["file"] for entry in entries if "file" in entry]
+    inner = [child for entry in entries for key in ("chapters", "sections")
+             for child in entry.get(key, [])]  # fmt: skip
+    return own + (files_of(inner) if inner else [])
+
+
 def test_every_page_of_the_book_exists():
     contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
-    pages = [contents["root"], *(chapter["file"] for chapter in contents["chapters"])]
-    for page in pages:
+    for page in [contents["root"], *files_of(contents["parts"])]:
         assert any((ROOT / f"book/{page}{ending}").exists() for ending in (".md", ".ipynb")), page
     assert (ROOT / "book/_config.yml").samefile(ROOT / "_config.yml")
 

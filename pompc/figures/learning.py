@@ -1,4 +1,4 @@
-"""Figures: one function each, from a tidy table; nothing here trains."""
+"""The learning curve of the training page: one task, the planner and the policy alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError
+from pompc.figures.curves import agents
+from pompc.figures.style import look
+from pompc.results import AGENT
 
-AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
 _LINES = {"return": ("-", "planner"), "return_policy": ("--", "sampling policy alone")}
 
 
@@ -28,9 +30,9 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     tasks = sorted(table["task"].unique())
     if len(tasks) != 1:
         raise ConfigError(f"a learning curve shows one task, but the table holds {tasks}")
-    agents = [rows for _, rows in table.groupby(AGENT)]
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for color, rows in zip(_palette(len(agents)), agents, strict=True):
+    for agent, rows in agents(table):
+        color = look(*agent).color
         for column, (style, actor) in _LINES.items():
             sns.lineplot(
                 rows, x="env_step", y=column, ax=axes, color=color, linestyle=style,
@@ -41,11 +43,6 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     sns.despine(figure)
     return figure
-
-
-def _palette(count: int) -> list[tuple[float, float, float]]:
-    """Return colours that colour-blind readers can tell apart."""
-    return list(sns.color_palette("colorblind", count))
 
 
 def _seeds(rows: pd.DataFrame) -> int:

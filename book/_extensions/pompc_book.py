@@ -1,0 +1,72 @@
+"""What this book asks of Sphinx: results that follow their runs, and docstrings as they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.environment import BuildEnvironment
+
+_RESULTS = "results/"
+
+
+def reread_results(
+    app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
+) -> Iterable[str]:
+    """Return the results pages if a file of a run has changed since they were built.
+
+    Sphinx executes a notebook again only if the notebook itself has changed.
+    """
+    folder = Path(app.srcdir).resolve().parent / "runs"
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".csv", ".json"))
+    state = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
+    before, env.pompc_runs = getattr(env, "pompc_runs", None), state  # pyright: ignore
+    return [] if before == state else [name for name in env.found_docs if name.startswith(_RESULTS)]
+
+
+def to_restructured_text(
+    app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
+) -> None:
+    """Turn a docstring's dollars into mathematics and its backticks into code, in place."""
+    if lines and lines[0].startswith("Alias for field number"):
+        lines[:] = []
+    parts = re.split(r"(\$\$.+?\$\$|\$[^$\n]+\$|`[^`]+`)", "\n".join(lines), flags=re.DOTALL)
+    lines[:] = "".join(map(_part, parts)).split("\n")
+
+
+def _part(text: str) -> str:
+    """Return one piece of a docstring as reStructuredText."""
+    if text.startswith("$$"):
+        return f"\n\n.. math::\n\n   {' '.join(text.strip('$').split())}\n\n"
+    if text.startswith("$"):
+        return f":math:`{text.strip('$')}`\\ "
+    if text.startswith("`"):
+        return f"``{' '.join(text.strip('`').split())}``\\ "
+    return re.sub(r"([|*])", r"\\\1", text)  # neither substitutions nor emphasis
+
+
+def no_address_no_buttons(app: Sphinx, config: Config) -> None:
+    """Drop the launch buttons where `repository: url` is empty: they would lead nowhere."""
+    if not config.html_theme_options.get("repository_url"):
+        config.html_theme_options["launch_buttons"] = {}
+
+
+def no_buttons_on_markdown(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leave the launch buttons to notebooks: Colab opens no Markdown, executed or not."""
+    if app.env.doc2path(pagename).endswith(".md"):
+        app.env.metadata[pagename].pop("kernelspec", None)
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect to the events of a build."""
+    app.connect("config-inited", no_address_no_buttons, priority=900)
+    app.connect("html-page-context", no_buttons_on_markdown, priority=400)
+    app.connect("env-get-outdated", reread_results)
+    app.connect("autodoc-process-docstring", to_restructured_text)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,52 @@
+"""Figures and tables: one function each, from a tidy table; nothing here trains or imports JAX.
+
+`python -m pompc.figures` draws all figures into `figures/`, and again only those that changed.
+"""
+
+from pompc.figures.captions import notice
+from pompc.figures.learning import learning_curve
+from pompc.figures.overview import figure_1
+from pompc.figures.paper import (
+    figure_2,
+    figure_3,
+    figure_4,
+    figure_5,
+    figure_6,
+    figure_7,
+    figure_8,
+)
+from pompc.figures.published import read as read_published
+from pompc.figures.registry import draw, show
+from pompc.figures.reviewers import (
+    aggregates,
+    iqm_curves,
+    performance_profiles,
+    timing,
+    wall_clock,
+)
+from pompc.figures.tables import final_returns, table_1, table_2, table_3
+
+__all__ = [
+    "aggregates",
+    "draw",
+    "figure_1",
+    "figure_2",
+    "figure_3",
+    "figure_4",
+    "figure_5",
+    "figure_6",
+    "figure_7",
+    "figure_8",
+    "final_returns",
+    "iqm_curves",
+    "learning_curve",
+    "notice",
+    "performance_profiles",
+    "read_published",
+    "show",
+    "table_1",
+    "table_2",
+    "table_3",
+    "timing",
+    "wall_clock",
+]

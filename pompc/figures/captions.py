@@ -1,0 +1,88 @@
+"""What a page says of its runs: seeds, steps, preset and commit, and which are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from pompc.presets import PAPER
+from pompc.results import CELL, Results
+
+
+class Markdown(str):
+    """Text that a notebook renders."""
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def caption(table: pd.DataFrame, text: str = "") -> Markdown:
+    """Return a figure's caption: what it shows, then seeds, steps, preset and commit of its runs.
+
+    Args:
+        table: the rows that the figure draws, as in `pompc.results.Results`.
+        text: what it shows.
+    """
+    return Markdown(f"*{' '.join(filter(None, (text, origin(table))))}*")
+
+
+def origin(table: pd.DataFrame) -> str:
+    """Return in a sentence or two how runs were made: seeds, steps, preset, commit."""
+    if table.empty:
+        return "No run of it is at hand."
+    cells: list[tuple[Any, pd.DataFrame]] = list(table.groupby(CELL))
+    seeds = _span([len(set(rows["seed"])) for _, rows in cells])
+    steps = _span([max(rows["env_step"]) for _, rows in cells])
+    unfinished = len(set(table.loc[~table["finished"].astype(bool), "run"]))
+    parts = [
+        f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each agent and task",
+        f"{steps} environment steps",
+        f"preset {_listed(table['preset'])}",
+        f"commit {_listed(map(_short, table['commit']))}",
+    ]
+    late = f" {unfinished} of its runs are not finished." if unfinished else ""
+    return f"{', '.join(parts)}.{late}"
+
+
+def notice(results: Results) -> Markdown:
+    """Return what the head of a results page says: the scale of its runs, and what is left out."""
+    table = results.returns
+    lines = [f"**Profile `{results.profile}`.** {_scale(table)}"]
+    if results.warnings:
+        lines += ["", "**Left out:**", "", *(f"- {warning}" for warning in results.warnings)]
+    return Markdown("\n".join(lines))
+
+
+def _scale(table: pd.DataFrame) -> str:
+    if table.empty:
+        return "It holds no runs, so that every cell says *not run*."
+    runs = f"{len(set(table['run']))} runs of {', '.join(sorted(set(table['task'])))}: "
+    if set(table["preset"]) == {"paper"} and max(table["decision"]) >= PAPER["steps"]:
+        return runs + origin(table)
+    return (
+        f"These runs are small-scale, and no test of the paper's claims at its own scale, which is "
+        f"{_digits(PAPER['steps'])} decisions on dog, humanoid and HumanoidBench tasks with the "
+        f"preset `paper`. They are {runs}{origin(table)}"
+    )
+
+
+def _span(values: Sequence[int]) -> str:
+    return " to ".join(_digits(value) for value in dict.fromkeys((min(values), max(values))))
+
+
+def _digits(number: int) -> str:
+    return f"{number:,}".replace(",", " ")
+
+
+def _listed(values: Iterable[object]) -> str:
+    return ", ".join(f"`{value}`" for value in sorted(set(map(str, values))))
+
+
+def _short(commit: object) -> str:
+    """Return the first seven digits of a commit, and whether files differed from it."""
+    if not isinstance(commit, str):
+        return "unknown"
+    digits, _, changes = commit.partition(" ")
+    return " ".join(filter(None, (digits[:7], changes)))

@@ -1,0 +1,150 @@
+"""What a panel of a figure of returns shows: curves, averages over tasks, what is not there."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from pompc.figures import style
+from pompc.figures.curves import Curve, agents, average, curve, shared_tasks
+from pompc.figures.tasks import score_range, title
+from pompc.statistics import Interval, mean_interval
+
+_MARKED = 15  # a curve of at most as many evaluations shows each
+
+
+def draw(panel: Axes, curve: Curve, look: style.Look) -> None:
+    """Draw the mean over seeds as a line, its 95 % interval as a band where there are several."""
+    band(panel, curve.x, mean_interval(curve.scores), look)
+
+
+def band(panel: Axes, x: np.ndarray, interval: Interval, look: style.Look) -> None:
+    """Draw an estimate as a line and its interval as a band; no band where its ends are NaN."""
+    marker = look.marker if len(x) <= _MARKED else ""
+    panel.plot(x, interval.center, color=look.color, linestyle=look.dash, linewidth=1.3,
+               marker=marker, markersize=2.2, label=look.label)  # fmt: skip
+    if not np.isnan(interval.low).all():
+        panel.fill_between(x, interval.low, interval.high, color=look.color, alpha=0.15,
+                           linewidth=0)  # fmt: skip
+
+
+def task_panel(
+    panel: Axes,
+    table: pd.DataFrame,
+    task: str,
+    wanted: Collection[str],
+    published: pd.DataFrame | None = None,
+) -> None:
+    """Draw every agent on one task.
+
+    Args:
+        panel: where.
+        table: returns of any tasks.
+        task: the one to draw; "" is none.
+        wanted: short names of the agents that the paper shows; those without runs are named.
+        published: curves to draw dotted.
+    """
+    rows = table.loc[table["task"] == task]
+    if published is not None:
+        _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
+    for key, own in agents(rows):
+        draw(panel, curve(own), style.look(*key))
+    if score_range(task) == (0.0, 1000.0) and panel.lines:
+        panel.set_ylim(-20, 1020)
+    panel.set_title(title(task))
+    name_missing(panel, rows, wanted)
+
+
+def average_panel(
+    panel: Axes, table: pd.DataFrame, tasks: Sequence[str], wanted: Collection[str]
+) -> None:
+    """Draw each agent's average over those of some tasks that all agents have run.
+
+    Args:
+        panel: where.
+        table: returns of any tasks.
+        tasks: those that may be averaged.
+        wanted: as in `task_panel`.
+    """
+    shared = shared_tasks(table, tasks)
+    if shared:
+        rows = table.loc[table["task"].isin(shared)]
+        for key, own in agents(rows):
+            draw(panel, average(own, shared), style.look(*key))
+        panel.set_title(f"Average of {len(shared)} of {len(tasks)} tasks")
+        name_missing(panel, rows, wanted)
+    else:
+        panel.set_title("Average")
+        some = set(table["task"]) & set(tasks)
+        style.not_run(panel, "no task has runs\nof every method" if some else "not run")
+
+
+def short_name(method: str, lam: float, prior: str) -> str:
+    """Return the name of an agent in a list: `BMPC`, whichever of its kinds, or `λ = 1`."""
+    name = style.look(method, lam, prior).label.removeprefix("PO-MPC, ")
+    return "BMPC" if method.startswith("bmpc") else name
+
+
+def name_missing(panel: Axes, rows: pd.DataFrame, wanted: Collection[str]) -> None:
+    """Write into a panel which of the agents that the paper shows are not among its rows."""
+    found = {short_name(*key) for key, _ in agents(rows)}
+    missing = [name for name in wanted if name not in found]
+    if rows.empty:
+        style.not_run(panel)
+    elif missing:
+        text = textwrap.fill(f"not run: {', '.join(missing)}", 34)
+        panel.text(0.98, 0.04, text, transform=panel.transAxes, ha="right", va="bottom",
+                   color=style.MUTED, style="italic", fontsize=6)  # fmt: skip
+
+
+def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:
+    """Draw published curves, as far as the first of their points that our own runs do not reach."""
+    steps = rows["env_step"].to_numpy(float)
+    later = steps[steps >= end]  # none where `end` is NaN: without runs, all is shown
+    rows = rows.loc[steps <= later.min()] if len(later) else rows
+    groups: list[tuple[Any, pd.DataFrame]] = list(rows.sort_values("env_step").groupby("method"))
+    for method, own in groups:
+        look = style.look(method, 0.0, "")
+        x, low, high = (own[name].to_numpy(float) for name in ("env_step", "low", "high"))
+        panel.plot(x, own["return"], color=look.color, linestyle=":", linewidth=1.2, marker=".",
+                   markersize=3, label=f"{look.label}, published")  # fmt: skip
+        panel.fill_between(x, low, high, color=look.color, alpha=0.1, linewidth=0)
+
+
+def finished(
+    figure: Figure,
+    axes: np.ndarray,
+    ylabel: str = "",
+    xlabel: str = "environment steps",
+    steps: bool = True,
+) -> Figure:
+    """Label the outer ones of the panels `axes`, put the legend below, and return the figure.
+
+    Args:
+        figure: of the panels.
+        axes: `[rows, columns]`.
+        ylabel: of panels that have none of their own.
+        xlabel: of the lowest panels.
+        steps: whether x counts environment steps, which are written as 500k or 1M.
+    """
+    for column in axes.T:
+        [panel for panel in column if panel.get_visible()][-1].set_xlabel(xlabel)
+    for panel in axes.flat:
+        if panel.lines and steps:
+            panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_formatter(FuncFormatter(_steps))
+    for panel in axes[:, 0]:
+        panel.set_ylabel(panel.get_ylabel() or ylabel)
+    style.legend(figure)
+    return figure
+
+
+def _steps(value: float, _: int) -> str:
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"

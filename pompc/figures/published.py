@@ -1,0 +1,89 @@
+"""Published curves of BMPC and TD-MPC2, read from files that the reader has; none comes with us.
+
+The files lie in `results/` of github.com/wertyuilife2/bmpc (d5dabc6): algorithm -> task -> `steps`,
+`values`, `lcbs`, `ucbs`, which are means over seeds and the ends of their 95 % intervals.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pompc import runs
+from pompc.errors import ConfigError
+from pompc.figures.tasks import HUMANOIDBENCH, ROBOT
+
+METHODS = {"BMPC": "bmpc", "TD-MPC2": "tdmpc2", "tdmpc2": "tdmpc2"}  # their names -> ours
+COLUMNS = ["method", "task", "env_step", "return", "low", "high"]
+_ENDS = {"return": "values", "low": "lcbs", "high": "ucbs"}
+
+
+def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
+    """Return the published curves of BMPC and TD-MPC2, one row a task and moment.
+
+    Where two files hold the same curve, the one named first counts.
+
+    Args:
+        paths: a file, a folder of JSON files, several of either, or None; relative paths are seen
+            from here, or else from the checkout.
+
+    Returns:
+        `method, task, env_step, return, low, high`; returns as published, steps with the action
+        repeat.
+
+    Raises:
+        ConfigError: for a path that is not there, or a file that holds something else.
+    """
+    found = [_read_file(path) for path in files(paths)]
+    if not found:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(found, ignore_index=True).drop_duplicates(["method", "task", "env_step"])
+
+
+def files(paths: str | Path | Sequence[str | Path] | None) -> list[Path]:
+    """Return the JSON files that `read` reads.
+
+    Raises:
+        ConfigError: for a path that is not there.
+    """
+    given = [] if paths is None else [paths] if isinstance(paths, (str, Path)) else list(paths)
+    found: list[Path] = []
+    for path in map(Path, given):
+        place = next((place for place in (path, runs.ROOT / path) if place.exists()), None)
+        if place is None:
+            raise ConfigError(f"published curves are given as {str(path)!r}, but nothing is there")
+        found += sorted(place.glob("*.json")) if place.is_dir() else [place]
+    return found
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    try:
+        curves: dict[str, Any] = json.loads(path.read_text())
+        tables = [
+            _curve(METHODS[algorithm], _task(task), curve)
+            for algorithm, tasks in curves.items()
+            if algorithm in METHODS
+            for task, curve in tasks.items()
+        ]
+        return pd.concat(tables, ignore_index=True)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{path.name!r} holds no published curves (algorithm, task, then steps, values, lcbs "
+            f"and ucbs): {error}"
+        ) from error
+
+
+def _curve(method: str, task: str, curve: dict[str, list[float]]) -> pd.DataFrame:
+    columns = {name: np.asarray(curve[theirs], float) for name, theirs in _ENDS.items()}
+    steps = np.asarray(curve["steps"], int)
+    return pd.DataFrame({"method": method, "task": task, "env_step": steps, **columns})
+
+
+def _task(name: str) -> str:
+    """Return our name of a task: HumanoidBench's have no robot in these files."""
+    return f"{ROBOT}{name}" if f"{ROBOT}{name}" in HUMANOIDBENCH else name

@@ -1,0 +1,168 @@
+"""How an agent looks in every figure, and how figures are made and saved.
+
+The colour is that of the method, of PO-MPC that of λ; the dash is that of the prior. Colours differ
+for readers with any common colour blindness and have a contrast of 3 to the background, which is
+opaque, so that a page in dark theme shows what one in light theme shows.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+
+BACKGROUND = "#ffffff"
+INK, MUTED = "#222222", "#767676"
+_METHODS = {  # method -> name in a legend, colour
+    "tdmpc2": ("TD-MPC2", "#444444"),
+    "bmpc": ("BMPC", "#D55E00"),
+    "bmpc_jax": ("BMPC (JAX port)", "#B36200"),
+    "bmpc_v3": ("BMPC, Variant 3", "#7A0201"),
+    "tdmpc_square": ("TD-M(PC)²", "#6C6707"),
+    "tdmpbc": ("TD-MPBC", "#2F6B6B"),
+}
+# PO-MPC by the KL term's share λ / (1 + λ) of the objective, so that any λ has a colour.
+_SHARES = (0.0, 0.1 / 1.1, 0.5, 0.9, 1.0)
+_COLORS = ("#7C4DFF", "#3398C8", "#0B62A8", "#00916A", "#C2478D")
+_PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the colour is
+    "reverse_kl": ("", "-", "o", 0.0),
+    "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
+    "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
+}
+_NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",  # comes with Matplotlib: the same letters on every machine
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.0,
+    "ytick.labelsize": 7.0,
+    "legend.fontsize": 8.0,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.grid": True,
+    "grid.color": "#e6e6e6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "figure.facecolor": BACKGROUND,
+    "savefig.facecolor": BACKGROUND,
+    "axes.facecolor": BACKGROUND,
+    "figure.dpi": 150.0,
+    "savefig.dpi": 150.0,
+    "svg.hashsalt": "pompc",  # ids of clip paths: the same in every process
+    "svg.fonttype": "path",
+}
+
+
+class Drawing(Figure):
+    """A figure that a notebook shows by itself: no part of pyplot, which would keep it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with settings():
+            self.savefig(buffer, format="png", metadata=_NO_VERSION)
+        return buffer.getvalue()
+
+
+class Look(NamedTuple):
+    """How one agent is drawn."""
+
+    label: str
+    color: str
+    dash: Any
+    marker: str
+
+
+def look(method: str, lam: float, prior: str) -> Look:
+    """Return label, colour, dash and marker of an agent, the same in every figure."""
+    if method in _METHODS:
+        label, color = _METHODS[method]
+        return Look(label, color, "-", "D")
+    words, dash, marker, darker = _PRIORS[prior if lam > 0 else "reverse_kl"]
+    label = f"PO-MPC, λ = {lam:g}".replace("inf", "∞") + (f", {words}" if words else "")
+    return Look(label, _darken(_weight_color(lam), darker), dash, marker)
+
+
+def _weight_color(lam: float) -> str:
+    share = 1.0 if math.isinf(lam) else lam / (1.0 + lam)
+    anchors = np.array([to_rgb(color) for color in _COLORS]).T
+    red, green, blue = (float(np.interp(share, _SHARES, channel)) for channel in anchors)
+    return to_hex((red, green, blue))
+
+
+def _darken(color: str, amount: float) -> str:
+    red, green, blue = (channel * (1.0 - amount) for channel in to_rgb(color))
+    return to_hex((red, green, blue))
+
+
+@contextmanager
+def settings() -> Iterator[None]:
+    """Draw and save with the settings of this project, whatever the reader's own are."""
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update(_SETTINGS)
+        yield
+
+
+def panels(
+    rows: int, columns: int, width: float = 2.2, height: float = 1.75, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure and its axes `[rows, columns]`; sizes of a panel in inches."""
+    size = width * columns, height * rows + 0.5  # half an inch for the legend
+    figure = Drawing(figsize=size, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
+def not_run(axes: Axes, why: str = "not run") -> None:
+    """Say in a panel that there are no runs of it; what others published may be drawn there."""
+    x, y, across, along = (0.04, 0.94, "left", "top") if axes.lines else (0.5, 0.5, *["center"] * 2)
+    box = {"facecolor": BACKGROUND, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
+    axes.text(x, y, why, transform=axes.transAxes, ha=across, va=along, color=MUTED,
+              style="italic", bbox=box)  # fmt: skip
+    if not axes.lines:
+        axes.set(xticks=[], yticks=[])
+
+
+def legend(figure: Figure) -> None:
+    """Put one legend below all panels, each label once, in as many columns as are wide enough."""
+    handles: dict[str, Any] = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    if handles:
+        wide = 0.75 + 0.065 * max(map(len, handles))  # inches, at this size of letters
+        columns = min(max(int(figure.get_figwidth() / wide), 1), 4)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Save a figure as SVG and PNG, the same bytes each time it is drawn.
+
+    Args:
+        figure: what to save.
+        path: where to, without an ending.
+
+    Returns:
+        The two files.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files = [path.with_suffix(".svg"), path.with_suffix(".png")]
+    with settings():
+        figure.savefig(files[0], metadata={"Date": None, "Creator": None})  # else it has both
+        figure.savefig(files[1], metadata=_NO_VERSION)
+    return files

@@ -1,0 +1,219 @@
+"""Runs as the results pages read them: collected by profile, checked, and told in one sentence.
+
+A run that cannot be read is named and left out; a figure shows what is there, and "not run".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pompc import files, runs
+from pompc.config import Config
+from pompc.errors import ConfigError, nearest
+
+# Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
+PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
+AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
+CELL = ["task", *AGENT]  # what a figure draws as one curve
+_RETURNS = [*CELL, "seed", "env_step", "decision", "return", "return_policy", "wall_s"]
+# Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
+_ORIGIN = ["run", "agent", "agents", "settings", "preset", "commit", "finished", "device"]
+_REQUIRED = [*CELL, "seed", "preset", "steps"]  # of config.json
+_FILES = ("config.json", "provenance.json", *runs.TABLES)
+_REPEATED = {*CELL, "seed", "seeds", "steps"}  # settings in which the curves of a cell may differ
+
+
+class Results(NamedTuple):
+    """What the runs of a profile hold, one row an agent and moment."""
+
+    profile: str
+    returns: pd.DataFrame  # as `pompc.load_runs`, with `agent, preset, commit, finished`
+    metrics: pd.DataFrame  # metrics.csv, with the same columns that tell agents and runs apart
+    digests: dict[str, str]  # run -> SHA-256 of its files
+    warnings: tuple[str, ...]  # a sentence for each run or agent that was left out
+
+
+class _MalformedError(ValueError):
+    """A folder holds no run that can be drawn."""
+
+
+def collect(profile: str = "small", root: Path | None = None) -> Results:
+    """Read the runs of a profile.
+
+    Of each task, method, λ and prior the runs with the same settings are kept, of each seed one;
+    what is left out for that reason, or because it cannot be read, is named in `warnings`.
+
+    Args:
+        profile: `paper`, `small`, or a folder of runs, seen from here or from the checkout.
+        root: the folder that holds the profiles; by default the checkout's `runs/`.
+
+    Raises:
+        ConfigError: for an unknown profile.
+    """
+    folders = _folders(profile, root or runs.ROOT / "runs")
+    found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
+    digests, warnings = {}, []
+    for folder in folders:
+        for run in _run_folders(folder):
+            name = _name(run, folder)
+            try:
+                returns, metrics = _read(run)
+            except (ValueError, KeyError, TypeError, OSError) as error:
+                warnings.append(f"`{name}` cannot be read: {_sentence(error)}")
+                continue
+            digests[name] = digest(run)
+            found.append((returns.assign(run=name), metrics.assign(run=name)))
+    returns = _joined([returns for returns, _ in found], [*_RETURNS, *_ORIGIN])
+    metrics = _joined([metrics for _, metrics in found], [*CELL, "seed", "env_step", *_ORIGIN])
+    kept, left_out = _comparable(returns)
+    tables = (_only(returns, kept), _only(metrics, kept))
+    return Results(profile, *tables, digests, (*warnings, *left_out))
+
+
+def _folders(profile: str, root: Path) -> list[Path]:
+    if profile in PROFILES:
+        return [root / name for name in PROFILES[profile]]
+    for folder in (Path(profile), runs.ROOT / profile):
+        if folder.is_dir():
+            return [folder]
+    raise ConfigError(
+        f"profile is {profile!r}, but must be {' or '.join(map(repr, PROFILES))}, or a folder of "
+        f"runs{nearest(profile, PROFILES)}"
+    )
+
+
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders at any depth that hold a file of a run, in order; none inside another."""
+    if any((folder / name).exists() for name in _FILES):
+        yield folder
+    elif folder.is_dir():
+        for inner in sorted(path for path in folder.iterdir() if path.is_dir()):
+            yield from _run_folders(inner)
+
+
+def _name(run: Path, folder: Path) -> str:
+    """Return the run's path as a page shows it: from the checkout, or from the profile's folder."""
+    run = run.resolve()
+    base = runs.ROOT if run.is_relative_to(runs.ROOT) else folder.resolve().parent
+    return run.relative_to(base).as_posix()
+
+
+def _sentence(error: Exception) -> str:
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) < 200 else text[:200] + " ..."
+
+
+def digest(run: Path) -> str:
+    """Return the SHA-256 of a run's tables and configuration, in hexadecimal."""
+    parts = [f"{name} {files.checksum(run / name)}\n" for name in _FILES if (run / name).exists()]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return evaluations and metrics of a run, with columns that say where they come from."""
+    agents = _agents(run)
+    returns = _read_returns(run)
+    own = returns.drop_duplicates("agent").set_index("agent")
+    identities = pd.DataFrame(own[[*CELL, "seed"]]).to_dict(orient="records")
+    described = pd.DataFrame([_describe(agents, one) for one in identities], index=own.index)
+    facts = runs.read_provenance(run)
+    origin = {"agents": len(agents), "commit": facts.get("commit"),
+              "finished": bool(facts.get("finished")), "device": facts.get("device")}  # fmt: skip
+    metrics = _read_metrics(run, own)
+    tables = [table.join(described, on="agent").assign(**origin) for table in (returns, metrics)]
+    return tables[0], tables[1]
+
+
+def _agents(run: Path) -> list[dict[str, Any]]:
+    """Return the configurations in config.json, unknown tasks and all."""
+    path = run / "config.json"
+    if not path.exists():
+        raise _MalformedError("there is no config.json")
+    try:
+        values = json.loads(path.read_text())
+    except ValueError as error:
+        raise _MalformedError(f"config.json is no JSON ({error})") from error
+    agents = values if isinstance(values, list) else [values]
+    for agent in agents:
+        missing = [name for name in _REQUIRED if not isinstance(agent, dict) or name not in agent]
+        if missing or not agent:
+            raise _MalformedError(f"config.json lacks {', '.join(missing)}")
+    return [agent | {"lam": float(agent["lam"])} for agent in agents]
+
+
+def _read_returns(run: Path) -> pd.DataFrame:
+    """Return returns.csv with the number of each row's agent in the population."""
+    if not (run / "returns.csv").exists():
+        raise _MalformedError("there is no returns.csv, so no evaluation yet")
+    table = runs.read_table(run / "returns.csv")
+    missing = [name for name in _RETURNS if name not in table]
+    if missing:
+        raise _MalformedError(f"returns.csv lacks {', '.join(missing)}")
+    numbers = table[["lam", "seed", "env_step", "return", "return_policy", "wall_s"]].astype(float)
+    if not len(table) or not np.isfinite(numbers.drop(columns="lam")).all(axis=None):
+        raise _MalformedError("returns.csv holds no returns, or some that are no number")
+    return table.assign(lam=numbers["lam"], agent=table.groupby("env_step").cumcount())
+
+
+def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:
+    """Return metrics.csv with what tells its agents apart; empty where there is none."""
+    if not (run / "metrics.csv").exists():
+        return pd.DataFrame(columns=["env_step", "agent", *CELL, "seed"])
+    table = runs.read_table(run / "metrics.csv")
+    if "agent" not in table or "env_step" not in table:
+        raise _MalformedError("metrics.csv lacks agent or env_step")
+    return table.join(own[[*CELL, "seed"]], on="agent", how="inner")
+
+
+def _describe(agents: Sequence[dict[str, Any]], row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return preset and a key of the settings of one agent of returns.csv."""
+    identity = [*CELL, "seed"]
+    for agent in agents:
+        if all(agent[name] == row[name] for name in identity):
+            defaults = {
+                field.name: field.default
+                for field in dataclasses.fields(Config)
+                if field.default is not dataclasses.MISSING
+            }
+            settings = {k: v for k, v in (defaults | agent).items() if k not in _REPEATED}
+            text = json.dumps(settings, sort_keys=True)
+            key = hashlib.sha256(text.encode()).hexdigest()[:12]
+            return {"settings": key, "preset": agent["preset"]}
+    raise _MalformedError("returns.csv holds an agent that config.json does not")
+
+
+def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
+
+
+def _comparable(returns: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Choose one run of each agent and seed; return `run, agent` of each, and what is left out."""
+    by = [*CELL, "seed", "settings", "run", "agent"]
+    units = pd.DataFrame(returns.groupby(by, as_index=False).agg(env_step=("env_step", "max")))
+    cells: list[tuple[Any, pd.DataFrame]] = list(units.groupby(CELL))
+    kept, warnings = [], []
+    for _, cell in cells:
+        sizes = cell.groupby("settings").agg(seeds=("seed", "nunique"), end=("env_step", "max"))
+        main = sizes.sort_values(["seeds", "end"], ascending=False, kind="stable").index[0]
+        longest = cell.sort_values("env_step", ascending=False, kind="stable")
+        first = longest.loc[longest["settings"] == main].drop_duplicates("seed")
+        kept.append(first)
+        for row in cell.drop(first.index).to_dict(orient="records"):
+            why = ("is there twice" if row["settings"] == main
+                   else f"has other settings than `{first['run'].iloc[0]}`")  # fmt: skip
+            who = "{method}, λ = {lam:g}, {prior}, seed {seed} of {task}".format(**row)
+            warnings.append(f"`{row['run']}`: {who} {why}, and is not drawn")
+    return _joined(kept, by), warnings
+
+
+def _only(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
+    return table.merge(units[["run", "agent"]], on=["run", "agent"], how="inner")

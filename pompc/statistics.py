@@ -1,0 +1,167 @@
+"""Statistics of returns over seeds: means, interquartile means, bootstraps, performance profiles.
+
+Axis 0 of every array of scores is runs (seeds); further axes, such as evaluations, are kept. A
+*stratum* is the scores of one task, `[N, ...]`, which is resampled apart from the others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pompc.errors import ConfigError
+
+LEVEL = 0.95  # of every interval, unless said otherwise
+RESAMPLES = 2000  # of a bootstrap
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its interval, `[...]`; NaN ends where there is none."""
+
+    center: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+
+def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the mean over axis 0 with Student's t interval.
+
+    With three seeds the interval is 4.3 standard errors to either side, where a normal
+    distribution would give 2: three values say little about their own spread.
+
+    Args:
+        scores: `[N, ...]`; the interval's ends are NaN for N = 1.
+        level: probability that the interval covers the mean of normally distributed scores.
+
+    Raises:
+        ConfigError: for no scores, or a level outside (0, 1).
+    """
+    scores = np.asarray(scores, float)
+    _check(scores, level)
+    count, center = len(scores), scores.mean(axis=0)
+    if count == 1:
+        return Interval(center, np.full_like(center, np.nan), np.full_like(center, np.nan))
+    error = scores.std(axis=0, ddof=1) / math.sqrt(count)
+    half = student_quantile(0.5 + level / 2, count - 1) * error
+    return Interval(center, center - half, center + half)
+
+
+def student_quantile(probability: float, degrees: int) -> float:
+    """Return the quantile of Student's t distribution, by bisection, to 1e-12 relative.
+
+    Args:
+        probability: in [0.5, 1).
+        degrees: degrees of freedom, at least 1.
+    """
+    high = 1.0
+    while _student_cdf(high, degrees) < probability:
+        high *= 2.0
+    low = 0.0
+    while high - low > 1e-12 * high:
+        middle = (low + high) / 2.0
+        low, high = (middle, high) if _student_cdf(middle, degrees) < probability else (low, middle)
+    return high
+
+
+def _student_cdf(t: float, degrees: int) -> float:
+    """Return P(T <= t) for t >= 0: the finite series for whole degrees of freedom.
+
+    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
+    """
+    angle = math.atan(t / math.sqrt(degrees))
+    odd = degrees % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for index in range(2 + odd, degrees - 1, 2):
+        term *= (index - 1) / index * math.cos(angle) ** 2
+        total += term
+    inside = math.sin(angle) * total
+    return 0.5 + ((angle + inside) / math.pi if odd else inside / 2.0)
+
+
+def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the interquartile mean: of what is left without the lowest and the highest quarter.
+
+    A quarter that is no whole number of scores is rounded down, so that up to three scores all
+    count. Agarwal et al. (2021).
+    """
+    scores = np.sort(np.asarray(scores, float), axis=axis)
+    cut = scores.shape[axis] // 4
+    kept = np.arange(cut, scores.shape[axis] - cut)
+    return np.take(scores, kept, axis=axis).mean(axis=axis)
+
+
+def stratified_bootstrap(
+    strata: Sequence[np.ndarray],
+    statistic: Callable[..., np.ndarray],
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Return a statistic of all runs with its percentile interval, runs redrawn within each task.
+
+    Args:
+        strata: the scores of each task, `[N_task, ...]`, equal in all axes but the first.
+        statistic: called as `statistic(scores, axis=...)`, such as `iqm` or `numpy.mean`; reduces
+            the runs of all tasks together.
+        generator: the only source of randomness.
+        resamples: how often the runs are redrawn, with replacement.
+        level: share of the resampled statistics between the interval's ends.
+
+    Raises:
+        ConfigError: for no scores, or a level outside (0, 1).
+    """
+    arrays = [np.asarray(scores, float) for scores in strata]
+    for scores in arrays or [np.empty(0)]:
+        _check(scores, level)
+    drawn = [
+        scores[generator.integers(len(scores), size=(resamples, len(scores)))] for scores in arrays
+    ]
+    statistics = statistic(np.concatenate(drawn, axis=1), axis=1)
+    low, high = np.quantile(statistics, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    return Interval(statistic(np.concatenate(arrays), axis=0), low, high)
+
+
+def performance_profile(
+    strata: Sequence[np.ndarray],
+    thresholds: np.ndarray,
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return the share of runs with a score above each threshold, with its bootstrap interval.
+
+    Args:
+        strata: the scores of each task, `[N_task]`.
+        thresholds: `[T]`, in the unit of the scores.
+        generator: as in `stratified_bootstrap`.
+        resamples: as there.
+
+    Returns:
+        Arrays `[T]` in [0, 1].
+
+    Raises:
+        ConfigError: for no scores.
+    """
+    above = [np.asarray(scores)[:, None] > np.asarray(thresholds) for scores in strata]
+    return stratified_bootstrap(above, np.mean, generator, resamples)
+
+
+def normalise(scores: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return (scores - low) / (high - low): 0 at `low`, 1 at `high`.
+
+    Raises:
+        ConfigError: unless `low` is less than `high`.
+    """
+    if not low < high:
+        raise ConfigError(f"the range of scores is {low:g} to {high:g}, but must have a width")
+    return (np.asarray(scores, float) - low) / (high - low)
+
+
+def _check(scores: Any, level: float) -> None:
+    if not len(scores):
+        raise ConfigError("there are no scores to summarise")
+    if not 0.0 < level < 1.0:
+        raise ConfigError(f"level is {level:g}, but must lie between 0 and 1")
