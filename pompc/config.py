@@ -106,7 +106,7 @@ class Config:
     clone_std_factor: float = 1.0  # planner std widened before it becomes a prior
     clone_std_min: float = 0.0
     clone_mean: str = "plan"  # mean that is stored as the planner's: the plan's, or the drawn elite
-    terminations: str = "use"  # (1 - terminated) in the TD targets, or ignore
+    terminations: str  # use: (1 - terminated) in the TD targets; or ignore. By default the suite's
     reanalyse_batch: int  # sequences
     reanalyse_interval: int  # k in Algorithm 2, in updates
     reanalyse_order: str = "before"  # or after the model's update, while pretraining too
@@ -201,7 +201,7 @@ def _defaults(task: str, method: str, preset: str) -> dict[str, Any]:
     repeat = envs.action_repeat(task)
     fields = dataclasses.fields(Config)
     options = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
-    run = {"task": task, "seeds": 1}
+    run = {"task": task, "seeds": 1, "terminations": envs.terminations(task)}
     sizes = PRESETS[preset] | {"preset": preset, "evaluation_episodes": 10, "update_every": 1}
     for name in ("steps", "evaluate_every"):
         sizes[name] *= repeat

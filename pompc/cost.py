@@ -65,14 +65,23 @@ def estimated_seconds(groups: Sequence[Group]) -> float:
     return sum(len(group.agents) * _seconds(group.world, group.parts) for group in groups)
 
 
+def operations(groups: Sequence[Group]) -> float:
+    """Return the floating-point operations of a whole run, in the matrix products of all agents."""
+    return sum(len(group.agents) * _operations(group.world, group.parts) for group in groups)
+
+
 def _seconds(world: WorldModel, parts: Parts) -> float:
+    rate = _SHARE_OF_PRODUCTS * matmul_rate(world.config.hidden_dim)
+    return _operations(world, parts) / rate
+
+
+def _operations(world: WorldModel, parts: Parts) -> float:
     config, cost = world.config, count(world, parts)
     learning = config.decisions - config.seeding_decisions
     evaluations = 1 + config.steps // config.evaluate_every
     plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat
-    operations = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
-    operations += config.seeding_decisions * cost.update
-    return operations / (_SHARE_OF_PRODUCTS * matmul_rate(config.hidden_dim))
+    total = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
+    return total + config.seeding_decisions * cost.update
 
 
 def matmul_rate(width: int) -> float:

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from gymnasium.spaces import flatdim
 from jax import Array
 
 from pompc import checkpoint, envs, runs, runtime, video
@@ -179,10 +178,7 @@ def _restore(run_dir: Path) -> tuple[tuple[Group, ...], tuple[AgentState, ...]]:
 
 def read_groups(config: Config) -> tuple[Group, ...]:
     """Return the groups of a configuration, sized by its environment."""
-    env = envs.make_env(config.task)
-    env.close()
-    sizes = flatdim(env.observation_space), flatdim(env.action_space)
-    return make_groups(config.agents, *sizes)
+    return make_groups(config.agents, *envs.dimensions(config.task))
 
 
 def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:

@@ -48,14 +48,23 @@ def touch(lock: Path) -> None:
     lock.touch()
 
 
+def is_held(run_dir: Path) -> bool:
+    """Tell whether a live process holds a run's folder."""
+    path = run_dir / _NAME
+    try:
+        return _lives(json.loads(path.read_text()), _age(path))
+    except (FileNotFoundError, ValueError):
+        return False
+
+
 def _take_over(path: Path) -> None:
     """Remove a stale lock; raise ConfigError if its holder lives."""
     try:
-        holder, age = json.loads(path.read_text()), time.time() - path.stat().st_mtime
+        holder, age = json.loads(path.read_text()), _age(path)
     except FileNotFoundError:
         return
     except ValueError:
-        holder, age = {}, time.time() - path.stat().st_mtime  # torn: its writer was killed
+        holder, age = {}, _age(path)  # torn: its writer was killed
         if age < 1.0:
             time.sleep(1.0)
             return
@@ -65,6 +74,10 @@ def _take_over(path: Path) -> None:
             f"until it ends, or choose another run_dir (if it is gone, remove {path})"
         )
     path.unlink(missing_ok=True)
+
+
+def _age(path: Path) -> float:
+    return time.time() - path.stat().st_mtime
 
 
 def _lives(holder: dict[str, Any], age: float) -> bool:

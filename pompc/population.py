@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pompc import replay, runtime
+from pompc import agent, replay, runtime
 from pompc.agent import AgentState, Memory
 from pompc.config import Config
 from pompc.hypers import Parts, hypers, parts
@@ -31,7 +31,7 @@ _TRACED = (
 )  # fmt: skip
 
 
-_REPLAY_SHARE = 0.6  # of the device's memory; networks, batches and activations need the rest
+REPLAY_SHARE = 0.6  # of the device's memory; networks, batches and activations need the rest
 
 
 class Group(NamedTuple):
@@ -94,11 +94,20 @@ def replay_bytes(groups: tuple[Group, ...]) -> int:
     """Return the memory of all buffers."""
     total = 0
     for group in groups:
-        shapes = jax.eval_shape(partial(empty_buffer, group))
-        total += len(group.agents) * sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes)
-        )
+        total += len(group.agents) * _bytes(jax.eval_shape(partial(empty_buffer, group)))
     return total
+
+
+def initial_bytes(group: Group) -> int:
+    """Return the memory of a group's agents: networks, targets, optimisers, scales."""
+    world, needed = group.world, group.parts
+    points = hypers(group.agents[0])
+    shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
+    return len(group.agents) * _bytes(shapes)
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def replay_on_host(groups: tuple[Group, ...]) -> bool:
@@ -107,7 +116,7 @@ def replay_on_host(groups: tuple[Group, ...]) -> bool:
     if choice != "auto":
         return choice == "host"
     available = runtime.device_bytes()
-    return available is not None and replay_bytes(groups) > _REPLAY_SHARE * available
+    return available is not None and replay_bytes(groups) > REPLAY_SHARE * available
 
 
 def remember(

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pompc.config import PRESETS, Config
+from pompc.resources import gigabytes
 
 
 def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
@@ -20,10 +21,12 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
         f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "
         f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
-        f"{facts['device']}; about {_duration(seconds)}\n"
+        f"{facts['device']}; about {duration(seconds)}\n"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
-        f"MB in {facts['replay_memory']} memory, GPU memory {facts['gpu_memory']}, JAX "
-        f"{facts['jax']}; a first run also compiles for about a minute"
+        f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, "
+        f"GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also compiles for "
+        f"about a minute\nterminations in the TD targets: {config.terminations}"
+        + (f"; note: {facts['note']}" if "note" in facts else "")
     )
 
 
@@ -79,7 +82,7 @@ class Progress:
             f"step {first['env_step']:>8,}  return {returns:8.1f}  policy alone {policies:8.1f}"
             + (f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else "")
             + f"  {first['wall_s']:7.1f} s"
-            + (f"  {rate:6.1f} decisions/s, {_duration(left)} left" if left else "")
+            + (f"  {rate:6.1f} decisions/s, {duration(left)} left" if left else "")
         )
 
     def close(self) -> None:
@@ -89,7 +92,8 @@ class Progress:
             self._bar.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Write a time for people."""
     minutes = seconds / 60
     if minutes < 1:
         return f"{seconds:.0f} s"

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pompc import cost, lock, resources, runs, runtime
+from pompc import cost, envs, lock, resources, runs, runtime
 from pompc.ahead import compile_ahead
 from pompc.checkpoint import Checkpoints, Snapshot
 from pompc.config import Config
@@ -108,6 +108,8 @@ class _Training:
             "replay_bytes": replay,
             "replay_memory": "host" if on_host else "device",
             "disk_bytes": needed.disk,
+            "terminations": self.config.terminations,
+            **envs.describe(self.config.task),
             **runtime.describe(self.config.matmul_precision),
         }
         seconds = cost.estimated_seconds(groups) / self.programs.devices

@@ -17,6 +17,7 @@ import numpy as np
 
 from pompc.envs import check_task, make_env
 from pompc.envs.dmc import DmControlEnv
+from pompc.envs.humanoid import HumanoidEnv
 from pompc.envs.process import module_command, module_environment
 
 # Mesa's or the vendor's EGL needs no display; OSMesa is the fallback without any EGL driver.
@@ -43,7 +44,7 @@ def record_actions(
         seed: the seed of the episode.
         actions: `[T, A]` in [-1, 1].
         path: the file to write; its folder is made.
-        width: width of a frame in pixels, for dm_control; Gymnasium environments have their own.
+        width: width of a frame in pixels; environments of Gymnasium have their own.
         height: height of a frame in pixels, likewise.
         fps: frames per second; by default the speed of the simulated time.
 
@@ -99,7 +100,7 @@ def _render(request: Path, video: Path) -> None:
         values = {name: stored[name] for name in stored.files}
     seed = int(values["seed"])
     environment = make_env(str(values["task"]), seed, render=True)
-    if isinstance(environment, DmControlEnv):
+    if isinstance(environment, DmControlEnv | HumanoidEnv):
         height, width = values["frame_size"]
         environment.frame_size = (int(height), int(width))
     fps = float(values["fps"]) or environment.metadata.get("render_fps", 30)

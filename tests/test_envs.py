@@ -503,8 +503,8 @@ def test_task_names_are_canonical_and_distinct() -> None:
 
 
 DM_CONTROL_HELP = (
-    "choose a dm_control task such as 'dog-run' (pompc.envs.task_names() lists them) or 'gym:' "
-    "and a Gymnasium id such as 'gym:Pendulum-v1'"
+    "choose a dm_control task such as 'dog-run' (pompc.envs.task_names() lists them), one of "
+    "HumanoidBench such as 'h1hand-walk', or 'gym:' and a Gymnasium id such as 'gym:Pendulum-v1'"
 )
 GYM_HELP = (
     "choose a registered id such as 'Pendulum-v1', or write 'gym:module:Id-v0' for one that your "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import json
 import os
 import shutil
@@ -17,12 +16,15 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from fingerprints import Fingerprints
 
 import pompc
 from pompc import ConfigError, checkpoint, files, lock, resources, runs, trainer
 from pompc.checkpoint import Checkpoints
+from pompc.evaluation import Returns
 from pompc.files import DiskFullError
 from pompc.interruption import Interrupted, Interruption
+from pompc.programs import make_programs
 
 TIMES = ["wall_s"]
 METRIC_TIMES = ["decisions_per_s", "plan_share", "environment_share", "update_share"]
@@ -32,12 +34,27 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing in the program may catch it."""
 
 
+_PROGRAMS = {}
+
+
+def compiled_once(groups):
+    """Return the programs of some groups, which all runs of these tests share."""
+    agents = tuple(group.agents for group in groups)
+    if agents not in _PROGRAMS:
+        _PROGRAMS[agents] = make_programs(groups)
+    return _PROGRAMS[agents]
+
+
 @pytest.fixture(scope="module", autouse=True)
-def short_intervals():
-    """Let these short runs write rows of metrics.csv."""
+def short_runs():
+    """Let short runs write rows of metrics.csv, and spend no time on what is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "LOG_INTERVAL", 30)
+        patch.setattr(trainer, "make_programs", compiled_once)
+        patch.setattr(trainer, "compile_ahead", lambda programs, _: programs)
+        patch.setattr(trainer, "Returns", Fingerprints)
         yield
+    _PROGRAMS.clear()
 
 
 def kill_at(monkeypatch, decision):
@@ -52,16 +69,10 @@ def kill_at(monkeypatch, decision):
     monkeypatch.setattr(trainer._Training, "decide", decide)
 
 
-@functools.cache
-def programs_of(config):
-    """Return the programs of a run."""
-    return trainer.make_programs(pompc.evaluation.read_groups(config))
-
-
 def restored(folder):
     """Return the newest checkpoint of a run, and what holds its checkpoints."""
     config = runs.read_config(folder)
-    programs = programs_of(config)
+    programs = compiled_once(pompc.evaluation.read_groups(config))
     start = trainer.Learners(*programs.init(*trainer.initial_arguments(programs.groups)))
     checkpoints = Checkpoints(folder, len(config.agents), config.action_repeat)
     return checkpoints.restore(start), checkpoints
@@ -92,6 +103,8 @@ KINDS = {
 def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, capsys):
     """Train to 2N at once; or to N, killed between checkpoints, and on."""
     config = small(steps=400, evaluate_every=100, **KINDS[kind])
+    if kind == "one agent":
+        monkeypatch.setattr(trainer, "Returns", Returns)  # evaluation leaves no trace in training
     pompc.train(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         kill_at(patch, 120)

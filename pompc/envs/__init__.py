@@ -1,18 +1,20 @@
-"""One Gymnasium-style face for dm_control tasks and any Gymnasium id; nothing here imports JAX.
+"""One Gymnasium-style face for tasks of dm_control, HumanoidBench and Gymnasium, without JAX.
 
-A task is a string: `dog-run` (dm_control) or `gym:Pendulum-v1` (Gymnasium; `gym:module:Id-v0`
-imports your own module first). A suite is a module with `ACTION_REPEAT`, `check(task)` and
+A task is a string: `dog-run` (dm_control), `h1hand-walk` (HumanoidBench) or `gym:Pendulum-v1`
+(Gymnasium; `gym:module:Id-v0` imports your own module first). A suite is a module with
+`ACTION_REPEAT`, `TERMINATIONS`, `check(task)`, `dimensions(task)`, `describe(task)` and
 `make(task, seed, render)`; a new one is one more line of `_SUITES`.
 """
 
 from __future__ import annotations
 
+import functools
 from types import ModuleType
 
 import gymnasium
 import numpy as np
 
-from pompc.envs import dmc, gym
+from pompc.envs import dmc, gym, humanoid
 from pompc.envs.dmc import task_names
 from pompc.envs.vector import Observations, Vector
 from pompc.envs.workers import make_vector
@@ -22,13 +24,16 @@ __all__ = [
     "Vector",
     "action_repeat",
     "check_task",
+    "describe",
+    "dimensions",
     "make_env",
     "make_vector",
     "task_names",
+    "terminations",
 ]
 
 # Prefix of the task's name -> its suite; the empty prefix takes what no other does, so it is last.
-_SUITES: dict[str, ModuleType] = {"gym:": gym, "": dmc}
+_SUITES: dict[str, ModuleType] = {"gym:": gym, "h1": humanoid, "g1-": humanoid, "": dmc}
 
 
 def _suite(task: str) -> ModuleType:
@@ -47,8 +52,31 @@ def check_task(task: str) -> str:
 
 
 def action_repeat(task: str) -> int:
-    """Return the simulator steps that one decision takes: 2 for dm_control, 1 for Gymnasium."""
+    """Return the simulator steps that one decision takes: 2 for dm_control, 1 elsewhere."""
     return _suite(task).ACTION_REPEAT
+
+
+def terminations(task: str) -> str:
+    """Return whether TD targets use terminations of a task, or ignore them as its curves did."""
+    return _suite(task).TERMINATIONS
+
+
+@functools.cache
+def dimensions(task: str) -> tuple[int, int]:
+    """Return the numbers of observations and of actions of a task.
+
+    Of the paper's HumanoidBench tasks they are known; elsewhere an environment is made briefly.
+
+    Raises:
+        ConfigError: as in `check_task`.
+    """
+    task = check_task(task)
+    return _suite(task).dimensions(task)
+
+
+def describe(task: str) -> dict[str, str]:
+    """Return what the provenance of a run says of its task beside the usual packages."""
+    return _suite(task).describe(task)
 
 
 def make_env(

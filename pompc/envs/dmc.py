@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import logging
 from collections.abc import Mapping
 from types import ModuleType
@@ -12,10 +11,13 @@ from typing import Any
 import gymnasium
 import numpy as np
 
+from pompc.envs import humanoid, physics
 from pompc.envs.opengl import opengl
+from pompc.envs.sizes import flat_sizes
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 2
+TERMINATIONS = "use"
 EPISODE_STEPS = 1000  # simulator steps; the suite's own limit, which only lqr lacks
 _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator without one (lqr)
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
@@ -32,11 +34,6 @@ def _import_suite(render: bool = False) -> ModuleType:
         from dm_control import suite
     logging.getLogger("absl").addFilter(_is_news)
     return suite
-
-
-def _import_mujoco() -> Any:
-    """Import MuJoCo's own functions; not before dm_control has chosen the OpenGL back end."""
-    return importlib.import_module("mujoco")
 
 
 def _canonical(name: str) -> str:
@@ -65,12 +62,23 @@ def check(task: str) -> str:
     name = _canonical(task)
     if name in _tasks():
         return name
-    known = [*task_names(), *(f"gym:{name}" for name in gymnasium.registry)]
+    others = [*humanoid.task_names(), *(f"gym:{name}" for name in gymnasium.registry)]
     raise ConfigError(
         f"unknown task {task!r}: choose a dm_control task such as 'dog-run' "
-        "(pompc.envs.task_names() lists them) or 'gym:' and a Gymnasium id such as "
-        f"'gym:Pendulum-v1'{nearest(task, known)}"
+        "(pompc.envs.task_names() lists them), one of HumanoidBench such as 'h1hand-walk', or "
+        "'gym:' and a Gymnasium id such as 'gym:Pendulum-v1'"
+        f"{nearest(task, [*task_names(), *others])}"
     )
+
+
+def dimensions(task: str) -> tuple[int, int]:
+    """Return the numbers of observations and actions of a task."""
+    return flat_sizes(make(task, seed=0, render=False))
+
+
+def describe(task: str) -> dict[str, str]:
+    """Return nothing: the versions that every provenance holds are enough."""
+    return {}
 
 
 def make(task: str, seed: int, render: bool) -> DmControlEnv:
@@ -217,18 +225,12 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         return observation
 
     def _physics_state(self) -> np.ndarray:
-        mujoco = _import_mujoco()
-        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        everything = mujoco.mjtState.mjSTATE_INTEGRATION  # that a step reads, warm start included
-        state = np.empty(mujoco.mj_stateSize(model, everything))
-        mujoco.mj_getState(model, data, state, everything)
-        return state
+        simulator = self._simulator.physics
+        return physics.get_state(simulator.model.ptr, simulator.data.ptr)
 
     def _set_physics_state(self, state: np.ndarray) -> None:
-        mujoco = _import_mujoco()
-        model, data = self._simulator.physics.model.ptr, self._simulator.physics.data.ptr
-        mujoco.mj_setState(model, data, state, mujoco.mjtState.mjSTATE_INTEGRATION)
-        mujoco.mj_forward(model, data)
+        simulator = self._simulator.physics
+        physics.set_state(simulator.model.ptr, simulator.data.ptr, state)
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the current frame, uint8 `[height, width, 3]`.

@@ -11,9 +11,11 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Space
 
 from pompc.envs.opengl import opengl
+from pompc.envs.sizes import flat_sizes
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 1
+TERMINATIONS = "use"
 EPISODE_STEPS = 1000  # for ids that were registered without a limit of their own
 
 
@@ -25,6 +27,16 @@ def check(task: str) -> str:
     """
     _create(task, render=False).close()
     return task
+
+
+def dimensions(task: str) -> tuple[int, int]:
+    """Return the numbers of observations and actions of a task."""
+    return flat_sizes(make(task, seed=0, render=False))
+
+
+def describe(task: str) -> dict[str, str]:
+    """Return nothing: the versions that every provenance holds are enough."""
+    return {}
 
 
 def make(task: str, seed: int, render: bool) -> GymEnv:

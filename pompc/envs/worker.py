@@ -14,18 +14,21 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pompc.envs.vector import LocalVector
-from pompc.envs.workers import Failure, Load, Save, Start
+from pompc.envs.workers import Failure, Load, Refusal, Save, Start
+from pompc.errors import ConfigError
 
 
 def serve(connection: Connection[Any, Any]) -> None:
     """Answer messages until the parent closes the pipe, or an environment raises.
 
-    An exception's text goes to the parent as a `Failure`.
+    An exception's text goes to the parent: as a `Refusal` if it is bad input, else as a `Failure`.
     """
     try:
         _loop(connection)
     except (EOFError, ConnectionError):
         return
+    except ConfigError as error:
+        connection.send(Refusal(str(error)))
     except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
         connection.send(Failure(f"{type(error).__name__}: {error}", traceback.format_exc()))
 
@@ -51,6 +54,7 @@ def _answer(vector: LocalVector, message: Any) -> Any:
 
 
 if __name__ == "__main__":
-    # Ctrl-C reaches the whole process group; the parent decides, and closes the pipe.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Ctrl-C and SLURM's signals reach all processes; the parent decides, and closes the pipe.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
     serve(Connection(int(sys.argv[1])))

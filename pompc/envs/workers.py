@@ -38,7 +38,8 @@ def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
             processes among which they are split evenly, at most `P`.
 
     Raises:
-        ConfigError: for an unknown task, no seeds, or a negative number of workers.
+        ConfigError: for an unknown task or one whose package is not installed, no seeds, or a
+            negative number of workers.
         RuntimeError: if a worker cannot start. Later, `receive` raises it when an environment or a
             worker failed three times without a whole episode between.
     """
@@ -78,6 +79,12 @@ class Failure(NamedTuple):
 
     cause: str
     traceback: str
+
+
+class Refusal(NamedTuple):
+    """What a worker replies to a task that cannot be made here: the sentence of its ConfigError."""
+
+    sentence: str
 
 
 class WorkerVector(Vector):
@@ -214,6 +221,7 @@ class _Worker:
         """Return the reply to the last message, waiting so long at most.
 
         Raises:
+            ConfigError: if the task cannot be made here.
             LostWorkerError: if the process died or hangs.
             RuntimeError: if it raised.
         """
@@ -223,6 +231,8 @@ class _Worker:
             reply = self.connection.recv()
         except (EOFError, ConnectionError) as error:
             raise LostWorkerError(f"{self._name} died with exit code {self.join()}") from error
+        if isinstance(reply, Refusal):
+            raise ConfigError(reply.sentence)
         if isinstance(reply, Failure):
             failure = RuntimeError(f"{self._name} failed: {reply.cause}")
             failure.add_note(f"In the worker:\n{reply.traceback}")

@@ -1,0 +1,217 @@
+"""Where the jobs of a sweep run: here, in SLURM, or wherever their commands are typed."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pompc import lock, runs
+from pompc.errors import ConfigError
+from pompc.interruption import EXIT_CODES
+from pompc.sweep import job
+from pompc.sweep.plan import Job, Sweep
+
+_PREEMPTION = "USR1"  # what SLURM sends before a job's time is over, and the trainer listens to
+
+
+def launch(sweep: Sweep, backend: str, at_once: int = 1) -> int:
+    """Start what is not finished of a sweep; return how many of its jobs failed for good.
+
+    Args:
+        sweep: the grid.
+        backend: `local` runs the jobs here and returns when they have ended; `slurm` hands them
+            to SLURM and returns; `print` writes their commands.
+        at_once: jobs that run at the same time on this machine, each with its share of the cores.
+
+    Raises:
+        ConfigError: for an unknown backend, or where SLURM or submitit are not installed.
+    """
+    if backend not in BACKENDS:
+        raise ConfigError(f"unknown backend {backend!r}: {', '.join(BACKENDS)} are there")
+    jobs = [one for one in sweep.jobs if not is_done(one.folder)]
+    if done := len(sweep.jobs) - len(jobs):
+        print(f"{done} of {len(sweep.jobs)} jobs are done")
+    return BACKENDS[backend](sweep, jobs, at_once) if jobs else 0
+
+
+def is_done(folder: Path) -> bool:
+    """Tell whether a job has nothing left to do."""
+    state = job.read_state(folder)
+    failed = state is not None and bool(state.failure)
+    return bool(runs.read_provenance(folder).get("finished")) and not failed
+
+
+def _free(jobs: Sequence[Job]) -> Iterator[Job]:
+    """Yield the jobs that no process works on and that do not wait in SLURM; name the others."""
+    for one in jobs:
+        state = job.read_state(one.folder)
+        if lock.is_held(one.folder):
+            print(f"{one.folder.name} is running")
+        elif state is not None and state.slurm and in_slurm(state.slurm):
+            print(f"{one.folder.name} is in SLURM, as job {state.slurm}")
+        else:
+            yield one
+
+
+def _print(_: Sweep, jobs: Sequence[Job], __: int) -> int:
+    """Write the jobs as lines for a shell."""
+    for one in jobs:
+        print(command(one))
+    return 0
+
+
+def command(one: Job) -> str:
+    """Return a job as a line for a shell, run from the top of the checkout."""
+    words = ["papermill", _shown(job.NOTEBOOK), _shown(one.folder / "train.ipynb")]
+    for name, value in one.settings.items():
+        words += ["-p", name, str(job.parameter(value))]
+    return f"mkdir -p {shlex.quote(_shown(one.folder))} && {shlex.join(words)}"
+
+
+def _shown(path: Path) -> str:
+    """Return a path as seen from the checkout, where it is in it."""
+    return str(path.relative_to(runs.ROOT) if path.is_relative_to(runs.ROOT) else path)
+
+
+def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
+    """Run the jobs here, `at_once` at a time."""
+    jobs = list(_free(jobs))
+    shares: queue.Queue[list[int]] = queue.Queue()
+    for share in _core_shares(at_once):
+        shares.put(share)
+    running: dict[Path, job.Attempts] = {}
+    ended = threading.Event()
+
+    def run(number: int, one: Job) -> int:
+        if ended.is_set():
+            return 0
+        share = shares.get()
+        job.prepare(one.folder, one.settings)
+        running[one.folder] = attempts = job.Attempts(one.folder, share)
+        name = f"[{number}/{len(jobs)}] {one.folder.name}"
+        agents = len(one.config.agents)
+        what = f"{agents} agents" if agents > 1 else "1 agent"
+        print(f"{name}: {what}; what it says is in {_shown(one.folder / job.OUTPUT)}", flush=True)
+        code = attempts.run()
+        shares.put(share)
+        print(f"{name}: {_outcome(code, one.folder)}", flush=True)
+        return int(code not in (0, *EXIT_CODES.values()))
+
+    def end(number: int) -> None:
+        ended.set()
+        for attempts in running.values():
+            attempts.signal(number)
+
+    with _handing_on(end), ThreadPoolExecutor(at_once) as pool:
+        return sum(pool.map(run, range(1, len(jobs) + 1), jobs))
+
+
+def _outcome(code: int, folder: Path) -> str:
+    if code == 0:
+        return "done"
+    if code in EXIT_CODES.values():
+        return "ended with a checkpoint; start the sweep again to go on"
+    state = job.read_state(folder)
+    return f"failed {state.attempts} times: {state.failure}" if state else f"failed ({code})"
+
+
+def _core_shares(parts: int) -> list[list[int]]:
+    """Split this process's cores; jobs share cores where there are more jobs than cores."""
+    cores = sorted(os.sched_getaffinity(0))
+    return [cores[part::parts] or [cores[part % len(cores)]] for part in range(parts)]
+
+
+@contextmanager
+def _handing_on(end: Callable[[int], None]) -> Iterator[None]:
+    """Hand the signals that ask for an end on to `end`."""
+    previous = {
+        getattr(signal, name): signal.signal(getattr(signal, name), lambda number, _: end(number))
+        for name in EXIT_CODES
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+class SlurmJob:
+    """What submitit runs in SLURM; before the time is over it writes a checkpoint and is queued."""
+
+    def __init__(self) -> None:
+        """Run nothing yet."""
+        self._attempts: job.Attempts | None = None
+
+    def __call__(self, folder: str) -> int:
+        """Run a job to its end; return its exit code."""
+        self._attempts = job.Attempts(Path(folder))
+        return self._attempts.run()
+
+    def checkpoint(self, folder: str) -> Any:
+        """End with a checkpoint; return what to queue again."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._attempts is not None:
+            self._attempts.end(getattr(signal, f"SIG{_PREEMPTION}"))
+        return DelayedSubmission(SlurmJob(), folder)
+
+
+def _slurm(sweep: Sweep, jobs: Sequence[Job], _: int) -> int:
+    """Hand the jobs to SLURM as one array."""
+    jobs = list(_free(jobs))
+    if not jobs:
+        return 0
+    executor = _executor(sweep, jobs[0].folder.parent / "slurm")
+    for one in jobs:
+        job.prepare(one.folder, one.settings)
+    submitted = executor.map_array(SlurmJob(), [str(one.folder) for one in jobs])
+    for one, queued in zip(jobs, submitted, strict=True):
+        job.prepare(one.folder, one.settings, slurm=queued.job_id)
+    numbers = submitted[0].job_id.partition("_")[0]
+    print(f"{len(jobs)} jobs are in SLURM as {numbers}; python -m pompc.sweep status shows them")
+    return 0
+
+
+def _executor(sweep: Sweep, folder: Path) -> Any:
+    """Return submitit's executor with the sweep's parameters."""
+    os.environ["SUBMITIT_PREEMPT_SIGNAL"] = _PREEMPTION  # read when submitit is imported, here
+    try:  # and in the job, which has this environment
+        import submitit
+    except ImportError as error:
+        raise ConfigError(
+            'the backend slurm needs submitit: pip install -e ".[slurm]" brings it'
+        ) from error
+    try:
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=10**6)
+        executor.update_parameters(**({"job_name": sweep.name} | sweep.slurm))
+    except (RuntimeError, NameError, ValueError, TypeError) as error:
+        raise ConfigError(f"SLURM cannot take this sweep: {' '.join(str(error).split())}") from None
+    return executor
+
+
+def in_slurm(number: str) -> bool:
+    """Tell whether SLURM has a job queued or running."""
+    try:
+        found = subprocess.run(
+            ["squeue", "--noheader", "--job", number, "--format", "%T"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return False
+    return bool(found.stdout.strip())
+
+
+BACKENDS: dict[str, Callable[[Sweep, Sequence[Job], int], int]] = {
+    "local": _local,
+    "slurm": _slurm,
+    "print": _print,
+}

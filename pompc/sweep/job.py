@@ -1,0 +1,158 @@
+"""One job: one papermill execution of the training notebook. `python -m pompc.sweep.job FOLDER`.
+
+The notebook's kernel is a process of its own; signals that ask for an end are handed on to it, so
+that the run writes a checkpoint, and the job ends with that run's exit code.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import psutil
+
+from pompc import files, runs
+from pompc.interruption import EXIT_CODES
+
+NOTEBOOK = runs.ROOT / "book" / "train.ipynb"
+ATTEMPTS = 3  # the first, and two more
+STATE, OUTPUT = "job.json", "output.log"
+
+
+class State(NamedTuple):
+    """What is known of a job beyond its run."""
+
+    parameters: dict[str, Any]  # of the notebook
+    attempts: int = 0  # that failed
+    failure: str = ""  # the last line of the last of them
+    slurm: str = ""  # number of the job in SLURM
+
+
+def read_state(folder: Path) -> State | None:
+    """Return what is known of a job; None where it was never prepared."""
+    path = folder / STATE
+    return State(**json.loads(path.read_text())) if path.exists() else None
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Keep what is known of a job."""
+    files.write_text(folder / STATE, json.dumps(state._asdict(), indent=1) + "\n")
+
+
+def prepare(folder: Path, settings: Mapping[str, Any], slurm: str = "") -> None:
+    """Make a job's folder, with none of its attempts made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    values = {name: parameter(value) for name, value in settings.items()}
+    write_state(folder, State(values, slurm=slurm))
+
+
+def parameter(value: Any) -> Any:
+    """Return a value as papermill takes it: a list as "[0, 0.1, inf]", infinity as "inf"."""
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(str(parameter(one)) for one in value)}]"
+    return "inf" if value == math.inf else value
+
+
+class Attempts:
+    """The attempts of one job: it is tried again when it fails, not when it was asked to end."""
+
+    def __init__(self, folder: Path, cores: Sequence[int] = ()) -> None:
+        """Take a job's folder, and the CPU cores that it may use (none named: all)."""
+        self._folder, self._cores = folder, cores
+        self._process: subprocess.Popen[bytes] | None = None
+        self._signals: list[int] = []
+
+    def run(self) -> int:
+        """Run the job until it is done, asked to end, or failed for good; return its exit code."""
+        while True:
+            command = [sys.executable, "-m", "pompc.sweep.job", str(self._folder)]
+            with (self._folder / OUTPUT).open("ab") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                    start_new_session=True, env=os.environ | _cores_variable(self._cores),
+                )  # fmt: skip
+                for number in self._signals:
+                    self._process.send_signal(number)
+                code = self._process.wait()
+            state = read_state(self._folder)
+            assert state is not None
+            if code == 0 or self._signals or code in EXIT_CODES.values():
+                return code
+            state = state._replace(attempts=state.attempts + 1, failure=self._last_line())
+            write_state(self._folder, state)
+            if state.attempts >= ATTEMPTS:
+                return code
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on to the job."""
+        self._signals.append(number)
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def end(self, number: int) -> None:
+        """Hand a signal on, and return when the job has ended: for handlers of signals."""
+        self.signal(number)
+        if self._process is not None:  # whose own `wait`, which was interrupted, holds a lock
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(self._process.pid).wait()
+
+    def _last_line(self) -> str:
+        lines = (self._folder / OUTPUT).read_text(errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+
+
+def _cores_variable(cores: Sequence[int]) -> dict[str, str]:
+    return {"POMPC_CORES": ",".join(map(str, cores))} if cores else {}
+
+
+def attempt(folder: Path) -> int:
+    """Execute the notebook once in this process; return the exit code."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    state = read_state(folder)
+    if state is None:
+        print(f"{folder} holds no job: there is no {STATE} in it")
+        return 2
+    logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every other parameter
+    for name in EXIT_CODES:
+        signal.signal(getattr(signal, name), _hand_on)
+    parameters: dict[str, Any] = state.parameters | {"run_dir": str(folder)}
+    try:
+        papermill.execute_notebook(
+            NOTEBOOK, folder / "train.ipynb", parameters, progress_bar=False,
+            stdout_file=sys.stdout, stderr_file=sys.stderr, kernel_name="python3",
+        )  # fmt: skip
+    except PapermillExecutionError as error:
+        print(f"{error.ename}: {error.evalue}", flush=True)
+        return _exit_code(error.ename, error.evalue)
+    return 0
+
+
+def _exit_code(name: str, message: str) -> int:
+    """Return the code of a run that was asked to end; 1 of one that failed."""
+    signal_name = message.partition(":")[0]
+    return EXIT_CODES.get(signal_name, 1) if name == "Interrupted" else 1
+
+
+def _hand_on(number: int, frame: FrameType | None) -> None:
+    """Hand a signal on to the kernel, this process's child."""
+    del frame
+    for kernel in psutil.Process().children():
+        kernel.send_signal(number)
+
+
+if __name__ == "__main__":
+    if cores := os.environ.get("POMPC_CORES"):
+        os.sched_setaffinity(0, {int(core) for core in cores.split(",")})
+    sys.exit(attempt(Path(sys.argv[1])))

@@ -1,0 +1,196 @@
+"""From a sweep's YAML file to its jobs."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+import yaml
+
+from pompc import cost, envs, runs, runtime
+from pompc.config import Config
+from pompc.errors import ConfigError, nearest
+from pompc.grid import listed
+from pompc.methods import METHODS
+from pompc.population import REPLAY_SHARE, initial_bytes, make_groups, replay_bytes
+
+_KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
+_DEVICE = ("memory_gb", "tflops")
+_SPLIT = ("method", "prior", "lam", "seeds")  # what a job that is too large is cut along, in turn
+
+
+class Job(NamedTuple):
+    """One execution of the training notebook."""
+
+    folder: Path
+    settings: dict[str, Any]  # the notebook's parameters, but `run_dir`
+    config: Config
+
+
+class Sweep(NamedTuple):
+    """A grid, cut into jobs."""
+
+    name: str
+    about: str
+    jobs: tuple[Job, ...]
+    operations: float  # floating-point, in the matrix products of all agents
+    tflops: float | None  # what the device is assumed to sustain, in 10^12 a second
+    slurm: dict[str, Any]  # parameters of submitit's executor
+
+    @property
+    def agents(self) -> int:
+        """The number of agents of all jobs."""
+        return sum(len(job.config.agents) for job in self.jobs)
+
+    @property
+    def hours(self) -> float | None:
+        """Estimated hours of one device, where its speed is given."""
+        return self.operations / (self.tflops * 1e12) / 3600 if self.tflops else None
+
+
+def load(path: str | Path) -> Sweep:
+    """Read a sweep.
+
+    The file holds `grid`, a list of entries; each is parameters of `book/train.ipynb`, with a list
+    of tasks under `task`, and takes what it does not name from `settings`. Optional: `about`, a
+    sentence; `runs`, the folder of the runs (default `runs/<name of the file>`, seen from the
+    checkout); `agents_per_job`, at most; `device`, what a job will run on (`memory_gb`, default
+    this machine's; `tflops` for an estimate of hours); `slurm`, parameters of submitit's executor.
+
+    Raises:
+        ConfigError: if there is no such file, or it asks for what is not allowed, with the entry.
+    """
+    path = Path(path)
+    given = _read(path)
+    device = given.get("device") or {}
+    _check_names(device, _DEVICE, f"{path}: device")
+    folder = runs.ROOT / given.get("runs", f"runs/{path.stem}")
+    jobs, operations, seen = [], 0.0, dict[str, int]()
+    memory = device["memory_gb"] * 1e9 if "memory_gb" in device else _own_memory()
+    for number, entry in enumerate(given["grid"], 1):
+        try:
+            for config, settings in _entry(
+                (given.get("settings") or {}) | entry, given.get("agents_per_job"), memory
+            ):
+                _require_new(config, number, seen)
+                jobs.append(Job(folder / _folder_name(config), settings, config))
+                operations += cost.operations(_groups(config))
+        except ConfigError as error:
+            raise ConfigError(f"{path}, grid entry {number}: {error}") from error
+    return Sweep(
+        path.stem, given.get("about", ""), tuple(jobs), operations, device.get("tflops"),
+        given.get("slurm") or {},
+    )  # fmt: skip
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read the file and check its shape."""
+    if not path.is_file():
+        raise ConfigError(f"there is no sweep {str(path)!r}")
+    try:
+        given = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(given, dict):
+        raise ConfigError(f"{path} must hold names and values, `grid` among them")
+    _check_names(given, _KEYS, str(path))
+    grid = given.get("grid")
+    if not isinstance(grid, list) or not grid or not all(isinstance(e, dict) for e in grid):
+        raise ConfigError(f"{path}: grid must be a list of entries, each with a task")
+    per_job = given.get("agents_per_job")
+    if per_job is not None and (not isinstance(per_job, int) or per_job < 1):
+        raise ConfigError(f"{path}: agents_per_job must be a number of agents, not {per_job!r}")
+    return given
+
+
+def _check_names(given: Any, allowed: Sequence[str], where: str) -> None:
+    if not isinstance(given, dict):
+        raise ConfigError(f"{where} must hold names and values, not {given!r}")
+    for name in given:
+        if name not in allowed:
+            raise ConfigError(f"{where}: unknown key {name!r}{nearest(str(name), allowed)}")
+
+
+def _entry(
+    settings: Mapping[str, Any], per_job: int | None, memory: float
+) -> Iterator[tuple[Config, dict[str, Any]]]:
+    """Yield configuration and parameters of each job of one entry."""
+    settings = dict(settings)
+    tasks = listed(settings.pop("task", None))
+    if tasks == [None]:
+        raise ConfigError("it names no task")
+    if "run_dir" in settings:
+        raise ConfigError("run_dir is chosen by the sweep; `runs` names the folder of all its runs")
+    for task in tasks:
+        most = max(1, int(memory * REPLAY_SHARE // _agent_bytes(Config(task, **settings))))
+        for part in _split(task, settings, min(per_job or most, most)):
+            yield Config(task, **part), {"task": task, **part}
+
+
+def _split(task: str, settings: dict[str, Any], most: int) -> list[dict[str, Any]]:
+    """Halve a job until it has at most so many agents."""
+    config = Config(task, **settings)
+    if len(config.agents) <= most:
+        return [settings]
+    for name in _SPLIT:
+        values = getattr(config, name)
+        if name == "seeds" and values > 1:
+            first = values // 2
+            halves: list[dict[str, Any]] = [
+                {"seed": config.seed, "seeds": first},
+                {"seed": config.seed + first, "seeds": values - first},
+            ]
+        elif name != "seeds" and len(values) > 1:
+            middle = len(values) // 2
+            halves = [{name: list(values[:middle])}, {name: list(values[middle:])}]
+        else:
+            continue
+        if name == "prior":  # λ = 0 reads none: it stands with the first
+            halves[1]["lam"] = [lam for lam in config.lam if lam]
+        parts = [_without_fixed(settings | half) for half in halves]
+        return [job for part in parts for job in _split(task, part, most)]
+    raise AssertionError("a job of one agent cannot be too large")
+
+
+def _without_fixed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Leave out λ and prior where every method of a job fixes them."""
+    methods = listed(settings.get("method", "pompc"))
+    fixed = [name for name in ("lam", "prior") if all(name in METHODS[m].settings for m in methods)]
+    return {name: value for name, value in settings.items() if name not in fixed}
+
+
+def _require_new(config: Config, number: int, seen: dict[str, int]) -> None:
+    """Note an entry's agents; raise ConfigError where another entry has one of them."""
+    for agent in config.agents:
+        before = seen.setdefault(agent.to_json(), number)
+        if before != number:
+            raise ConfigError(
+                f"{agent.task}, {agent.method}, lam {agent.lam:g}, prior {agent.prior}, seed "
+                f"{agent.seed} is in entry {before} already"
+            )
+
+
+def _folder_name(config: Config) -> str:
+    """Name a job by its task and the hash of its configuration."""
+    task = re.sub(r"[^\w-]+", "-", config.task)
+    return f"{task}-{hashlib.sha256(config.to_json().encode()).hexdigest()[:10]}"
+
+
+def _groups(config: Config) -> Any:
+    return make_groups(config.agents, *envs.dimensions(config.task))
+
+
+def _agent_bytes(config: Config) -> float:
+    """Return the bytes of the largest agent: its replay buffer, networks and optimisers."""
+    groups = _groups(config)
+    return max(
+        (replay_bytes((group,)) + initial_bytes(group)) / len(group.agents) for group in groups
+    )
+
+
+def _own_memory() -> float:
+    return float(runtime.device_bytes() or psutil.virtual_memory().total)

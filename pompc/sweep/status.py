@@ -1,0 +1,107 @@
+"""What each job of a sweep is doing, read from its folder."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pandas as pd
+
+from pompc import lock, runs
+from pompc.config import Config
+from pompc.progress import duration
+from pompc.sweep import job
+from pompc.sweep.backends import in_slurm
+from pompc.sweep.plan import Job, Sweep
+
+_KEYS = ("task", "method", "lam", "prior")
+
+
+def table(sweeps: Sequence[Sweep]) -> pd.DataFrame:
+    """Return the grid, one row for each task, method, λ and prior of each job.
+
+    Columns: `sweep`, `job`, `task`, `method`, `lam`, `prior`, `seeds` (how many), `state` (done,
+    running, waiting or failed), `env_step` and `return` (mean over seeds) of the newest
+    evaluation, `time left`, and `cause` of a failure.
+    """
+    return pd.DataFrame(
+        [row for sweep in sweeps for one in sweep.jobs for row in _rows(sweep.name, one)]
+    )
+
+
+def readable(grid: pd.DataFrame) -> str:
+    """Return the grid as lines for a terminal; columns that say nothing are left out."""
+    empty = [name for name in ("time left", "cause") if not any(grid[name])]
+    shown = grid.drop(columns=["sweep", *empty])
+    return shown.to_string(index=False, na_rep="", formatters={"lam": "{:g}".format})
+
+
+def summary(sweep: Sweep) -> str:
+    """Return one line: how many jobs are in each state, and what the whole takes."""
+    states = Counter(state(one.folder)[0] for one in sweep.jobs)
+    counts = ", ".join(f"{count} {name}" for name, count in states.most_common())
+    line = (
+        f"{sweep.name}: {len(sweep.jobs)} jobs ({counts}), {sweep.agents} agents, "
+        f"{sweep.operations / 1e15:,.0f} PFLOP"
+    )
+    if sweep.hours is None:
+        return line
+    return f"{line}; {sweep.hours:,.0f} hours of a device that sustains {sweep.tflops:g} TFLOP/s"
+
+
+def state(folder: Path) -> tuple[str, str]:
+    """Return what a job is doing, and why it failed."""
+    known = job.read_state(folder)
+    if lock.is_held(folder):
+        return "running", ""
+    if known is not None and known.slurm and in_slurm(known.slurm):
+        return "waiting", f"in SLURM as {known.slurm}"
+    if known is not None and known.failure:
+        return "failed", known.failure
+    return ("done" if runs.read_provenance(folder).get("finished") else "waiting"), ""
+
+
+def _rows(name: str, one: Job) -> list[dict[str, Any]]:
+    """Return the rows of one job."""
+    doing, cause = state(one.folder)
+    newest = _newest(one.folder)
+    left = _time_left(newest, one.config.steps) if doing == "running" else ""
+    rows = []
+    for key, seeds in Counter(map(_key, one.config.agents)).items():
+        mine = [row for row in newest if key == tuple(row[column] for column in _KEYS)]
+        rows.append(
+            {"sweep": name, "job": one.folder.name}
+            | dict(zip(_KEYS, key, strict=True))
+            | {
+                "seeds": seeds,
+                "state": doing,
+                "env_step": mine[0]["env_step"] if mine else 0,
+                "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
+                "time left": left,
+                "cause": cause,
+            }
+        )
+    return rows
+
+
+def _key(agent: Config) -> tuple[Any, ...]:
+    return tuple(getattr(agent, name) for name in _KEYS)
+
+
+def _newest(folder: Path) -> list[dict[Any, Any]]:
+    """Return the rows of a run's newest evaluation."""
+    path = folder / "returns.csv"
+    rows = runs.read_table(path).to_dict("records") if path.exists() else []
+    return [row for row in rows if row["env_step"] == rows[-1]["env_step"]]
+
+
+def _time_left(newest: Sequence[dict[Any, Any]], steps: int) -> str:
+    """Estimate the time to the end from the run's own pace so far."""
+    if not newest or not newest[0]["env_step"]:
+        return ""
+    done, wall_s = newest[0]["env_step"], newest[0]["wall_s"]
+    return duration((steps - done) * wall_s / done)
