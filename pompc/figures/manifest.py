@@ -16,7 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from pompc import files, results, runs, statistics
+from pompc import files, results, runs, scores, statistics
 from pompc.figures import published as curves
 from pompc.figures import registry, style
 
@@ -85,9 +85,9 @@ def _sources(
 
 
 def code_digest() -> str:
-    """Return the SHA-256 of the modules that draw, and of the versions of what they draw with."""
-    paths = [*sorted(Path(__file__).parent.glob("*.py")), Path(str(results.__file__)),
-             Path(str(statistics.__file__))]  # fmt: skip
+    """Return the SHA-256 of the modules that draw, what they scale by, and what they draw with."""
+    others = [Path(str(module.__file__)) for module in (results, statistics, scores)]
+    paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM]
     parts = [f"{path.name} {files.checksum(path)}" for path in paths]
     parts += [f"{module.__name__} {module.__version__}" for module in (mpl, np, pd)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

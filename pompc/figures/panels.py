@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -96,12 +95,12 @@ def name_missing(panel: Axes, rows: pd.DataFrame, wanted: Collection[str]) -> No
     """Write into a panel which of the agents that the paper shows are not among its rows."""
     found = {short_name(*key) for key, _ in agents(rows)}
     missing = [name for name in wanted if name not in found]
-    if rows.empty:
+    if rows.empty and not panel.lines:
         style.not_run(panel)
+    elif rows.empty:
+        style.remark(panel, "not run; curves that others published")
     elif missing:
-        text = textwrap.fill(f"not run: {', '.join(missing)}", 34)
-        panel.text(0.98, 0.04, text, transform=panel.transAxes, ha="right", va="bottom",
-                   color=style.MUTED, style="italic", fontsize=6)  # fmt: skip
+        style.remark(panel, f"not run: {'; '.join(missing)}")
 
 
 def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:

@@ -188,11 +188,13 @@ def _by_weight(
                     average_panel(panel, own, averaged, wanted)
                 else:
                     task_panel(panel, own, name, wanted)
-                panel.set_title(", ".join(filter(None, (panel.get_title(), f"λ = {lam:g}"))))
+                panel.title.set_text(", ".join(filter(None, (panel.get_title(), f"λ = {lam:g}"))))
         return finished(figure, axes, "return")
 
 
 def _kl_panel(panel: Axes, rows: pd.DataFrame, column: str) -> None:
+    # Before the first update there is no KL, and no column where no agent reads a prior.
+    rows = rows.dropna(subset=[column]) if column in rows else rows.iloc[:0]
     for key, own in agents(rows):
         draw(panel, curve(binned(own, [column]), column), style.look(*key))
     name_missing(panel, rows, [short_name("pompc", 1.0, prior) for prior in AGAINST_REPLAY])

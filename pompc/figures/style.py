@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,13 +130,18 @@ def panels(
 
 
 def not_run(axes: Axes, why: str = "not run") -> None:
-    """Say in a panel that there are no runs of it; what others published may be drawn there."""
-    x, y, across, along = (0.04, 0.94, "left", "top") if axes.lines else (0.5, 0.5, *["center"] * 2)
-    box = {"facecolor": BACKGROUND, "edgecolor": "none", "alpha": 0.8, "pad": 1.5}
-    axes.text(x, y, why, transform=axes.transAxes, ha=across, va=along, color=MUTED,
-              style="italic", bbox=box)  # fmt: skip
-    if not axes.lines:
-        axes.set(xticks=[], yticks=[])
+    """Say in an empty panel that there are no runs of it."""
+    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=MUTED,
+              style="italic")  # fmt: skip
+    axes.set(xticks=[], yticks=[])
+
+
+def remark(axes: Axes, text: str) -> None:
+    """Write a remark between a panel's title and its curves, on as many lines as it needs."""
+    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 42)
+    axes.text(0.5, 1.02, "\n".join(lines), transform=axes.transAxes, ha="center", va="bottom",
+              color=MUTED, style="italic", fontsize=6)  # fmt: skip
+    axes.set_title(axes.get_title(), pad=4 + 8 * len(lines))
 
 
 def legend(figure: Figure) -> None:

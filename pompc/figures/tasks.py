@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
+from pompc import scores
+from pompc.envs import humanoid
+
 ROBOT = "h1hand-"  # of HumanoidBench's tasks in the paper
-# HumanoidBench's 14 locomotion tasks, and the return at which each counts as solved.
-HUMANOIDBENCH = {
-    "h1hand-balance_hard": 800.0,
-    "h1hand-balance_simple": 800.0,
-    "h1hand-crawl": 700.0,
-    "h1hand-hurdle": 700.0,
-    "h1hand-maze": 1200.0,
-    "h1hand-pole": 700.0,
-    "h1hand-reach": 12000.0,
-    "h1hand-run": 700.0,
-    "h1hand-sit_hard": 750.0,
-    "h1hand-sit_simple": 750.0,
-    "h1hand-slide": 700.0,
-    "h1hand-stair": 700.0,
-    "h1hand-stand": 800.0,
-    "h1hand-walk": 700.0,
-}
-REACH = "h1hand-reach"  # in no average: its returns are in thousands
+HUMANOIDBENCH = tuple(humanoid.task_names())
+REACH = f"{ROBOT}{scores.APART}"  # in no average: its returns are in thousands
 AVERAGED = tuple(task for task in HUMANOIDBENCH if task != REACH)
 DMCONTROL = (
     "dog-stand", "dog-trot", "dog-walk", "dog-run", "humanoid-stand", "humanoid-walk",
@@ -30,6 +18,7 @@ DMCONTROL = (
 )  # fmt: skip
 PAPER = (*HUMANOIDBENCH, *DMCONTROL)
 _HIGHEST_DMCONTROL = 1000.0
+_random_returns = functools.cache(scores.random_returns)
 
 
 def title(task: str) -> str:
@@ -43,11 +32,11 @@ def title(task: str) -> str:
 def score_range(task: str) -> tuple[float, float] | None:
     """Return the returns that count as 0 and 1 in a normalised score; None where unknown.
 
-    dm_control's returns lie in [0, 1000]; of HumanoidBench 1 is the return that counts as solved.
-    A Gymnasium task and HumanoidBench's other tasks have no range of their own.
+    dm_control's returns lie in [0, 1000]; of HumanoidBench 0 is a random agent, 1 the return that
+    counts as solved. A Gymnasium task and HumanoidBench's other tasks have no range of their own.
     """
     if task in HUMANOIDBENCH:
-        return 0.0, HUMANOIDBENCH[task]
+        return _random_returns()[task], humanoid.TASKS[task.removeprefix(ROBOT)].target
     if ":" in task or task.startswith((ROBOT, "h1-")):
         return None
     return 0.0, _HIGHEST_DMCONTROL
