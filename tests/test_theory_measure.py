@@ -1,4 +1,4 @@
-"""Appendix G as tables: planners that are made up, swept over, and read from a buffer."""
+"""Planners that are made up, swept over, read from a buffer, and growing old in one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ import pytest
 
 from pompc import files, journal, replay
 from pompc.errors import ConfigError
+from pompc.losses import prior_loss
 from pompc.ops import Gaussian
 from pompc.theory import gradient_variance as gv
-from pompc.theory import measure
+from pompc.theory import measure, staleness
 from pompc.theory.gradient_variance import Normal, Setting
 
 
@@ -100,3 +101,35 @@ def test_planners_of_a_checkpoint_are_read_with_those_made_anew(tmp_path: Path):
         measure.read_planners(tmp_path, agent=1)
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
         measure.read_planners(tmp_path / "elsewhere")
+
+
+# Fails if refreshed rows are not drawn from the whole buffer, or the exponent is another.
+@pytest.mark.parametrize("refreshed", [0, 1, 6])
+def test_ages_of_plans_follow_the_closed_form(refreshed: int):
+    made = staleness.plan_moments(20_000, refreshed, np.random.default_rng(refreshed))
+    for moment in (0.3, 0.6, 0.9):
+        expected = staleness.older_share(np.array(moment), refreshed)
+        assert np.mean(made <= moment) == pytest.approx(expected, abs=0.015)
+    assert made.max() == 1.0
+    with pytest.raises(ConfigError, match="refreshed"):
+        staleness.plan_moments(10, -1, np.random.default_rng(0))
+
+
+# Fails for the other direction, for weights other than precisions, or a std that leaves one out.
+@pytest.mark.parametrize("forward", [False, True])
+def test_a_fitted_prior_minimises_its_loss(forward: bool):
+    buffer = staleness.fill(60, 0, np.random.default_rng(0))
+    fitted = staleness.fit_prior(buffer, forward)
+
+    def loss(theta: np.ndarray) -> float:
+        prior = staleness.Prior(theta[:-1], float(np.exp(theta[-1]))).at(buffer.state)
+        return float(
+            np.mean(prior_loss(Gaussian(*prior), Gaussian(*buffer.plan), np.float32(forward)))
+        )
+
+    best = np.append(fitted.weights, np.log(fitted.std))
+    for index in range(len(best)):
+        step = 0.02 * np.eye(len(best))[index]
+        lower, higher = loss(best - step), loss(best + step)
+        assert loss(best) < min(lower, higher)
+        assert abs(higher - lower) < 0.05 * (lower + higher - 2.0 * loss(best)) + 1e-6

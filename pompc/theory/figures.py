@@ -200,3 +200,48 @@ def landscapes(found: dict[str, Landscape], marks: dict[str, list[Normal]]) -> F
         first = axes is panels[0][0]
         axes.set(title=title, xlabel="mean", ylabel="standard deviation" if first else "")
     return figure
+
+
+def shares(curves: dict[str, tuple[np.ndarray, np.ndarray]], expected: np.ndarray) -> Figure:
+    """Draw cumulative shares: simulated ones as lines, expected ones dashed.
+
+    Args:
+        curves: name -> values `[C]` in [0, 1] and the expected share below `expected [G]`.
+        expected: places of the dashed curves, `[G]`.
+    """
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for (name, (values, below)), color in zip(curves.items(), _PALETTE, strict=False):
+        axes.plot(
+            np.sort(values), np.linspace(0.0, 1.0, len(values)), color=color, linewidth=3,
+            alpha=0.5, label=name,
+        )  # fmt: skip
+        axes.plot(expected, below, "--", color=color)
+    axes.set(xlabel="when the plan was made, as a share of training", ylabel="share of rows before")
+    axes.legend(frameon=False, title="line: simulated, dashed: formula")
+    sns.despine(figure)
+    return figure
+
+
+def stale_plans(
+    rows: np.ndarray, plans: np.ndarray, made: np.ndarray, states: np.ndarray,
+    means: dict[str, np.ndarray],
+) -> Figure:  # fmt: skip
+    """Draw stored means over their states, shaded by age, and the means of others as lines.
+
+    Args:
+        rows: states of the plans, `[C]`.
+        plans: their means, `[C]`.
+        made: when each was made, in [0, 1], `[C]`.
+        states: `[G]`.
+        means: name -> mean at `states`, `[G]`.
+    """
+    figure, axes = plt.subplots(figsize=(6.8, 3.8), layout="constrained")
+    dots = axes.scatter(rows, plans, c=made, s=6, cmap="cividis", vmin=0.0, vmax=1.0)
+    figure.colorbar(dots, label="when the plan was made")
+    colors, styles = (_PALETTE[3], _PALETTE[0], _PALETTE[2]), ("-", "--", ":")
+    for (name, mean), color, style in zip(means.items(), colors, styles, strict=False):
+        axes.plot(states, mean, style, color=color, linewidth=2.5, label=name)
+    axes.set(xlabel="state", ylabel="mean of the plan")
+    axes.legend(frameon=False)
+    sns.despine(figure)
+    return figure
