@@ -151,7 +151,9 @@ def test_train_page_is_stored_without_outputs():
 
 def test_every_page_of_the_book_exists():
     contents = yaml.safe_load((ROOT / "book/_toc.yml").read_text())
-    pages = [contents["root"], *(chapter["file"] for chapter in contents["chapters"])]
+    chapters = contents["chapters"]
+    chapters = chapters + [page for chapter in chapters for page in chapter.get("sections", [])]
+    pages = [contents["root"], *(chapter["file"] for chapter in chapters)]
     for page in pages:
         assert any((ROOT / f"book/{page}{ending}").exists() for ending in (".md", ".ipynb")), page
     assert (ROOT / "book/_config.yml").samefile(ROOT / "_config.yml")
