@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HUMANOID := git+https://github.com/carlosferrazza/humanoid-bench@791405f5eacf879adbc99105adb3fee73f5a49fc
 
-.PHONY: help train test test-faults test-slurm humanoid lint book figures lock clean
+.PHONY: help train test test-faults test-slurm humanoid lint tutorials book figures lock clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -18,6 +18,7 @@ train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in ru
 
 test: lint  ## Run every check
 	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 0 --nbval book/tutorials
 
 test-faults: .venv/installed  ## Kill a run at 50 random instants
 	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/test_faults.py
@@ -39,6 +40,10 @@ lint: .venv/installed  ## Check style and types
 	$(BIN)/ruff check pompc tests
 	$(BIN)/ruff format --check pompc tests
 	$(BIN)/basedpyright
+
+tutorials: .venv/installed  ## Execute the tutorials anew and store their outputs
+	$(BIN)/python -m nbconvert --log-level WARN --to notebook --execute --inplace \
+		--ExecutePreprocessor.record_timing=False book/tutorials/*.ipynb
 
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
