@@ -42,8 +42,10 @@ lint: .venv/installed  ## Check style and types
 	$(BIN)/basedpyright
 
 tutorials: .venv/installed  ## Execute the tutorials anew and store their outputs
-	$(BIN)/python -m nbconvert --log-level WARN --to notebook --execute --inplace \
-		--ExecutePreprocessor.record_timing=False book/tutorials/*.ipynb
+	@for page in book/tutorials/*.ipynb; do echo $$page; $(BIN)/python -c \
+		"import sys, nbformat, nbclient; page = nbformat.read(sys.argv[1], 4); \
+		nbclient.NotebookClient(page, record_timing=False).execute(cwd='book/tutorials'); \
+		nbformat.write(page, sys.argv[1])" $$page; done
 
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
