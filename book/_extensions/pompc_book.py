@@ -63,10 +63,23 @@ def no_buttons_on_markdown(
         app.env.metadata[pagename].pop("kernelspec", None)
 
 
+def no_thebe(
+    app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: Any
+) -> None:
+    """Leave out Thebe, which is switched off; its constant, declared twice, would be an error."""
+    context["script_files"] = [
+        script
+        for script in context.get("script_files", [])
+        if "thebe" not in str(getattr(script, "filename", "") or "")
+        and "THEBE" not in str(getattr(script, "attributes", {}).get("body", ""))
+    ]
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to the events of a build."""
     app.connect("config-inited", no_address_no_buttons, priority=900)
     app.connect("html-page-context", no_buttons_on_markdown, priority=400)
+    app.connect("html-page-context", no_thebe, priority=900)
     app.connect("env-get-outdated", reread_results)
     app.connect("autodoc-process-docstring", to_restructured_text)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
