@@ -16,7 +16,7 @@ import pytest
 
 from pompc import files, runs
 
-KILLS = int(os.environ.get("POMPC_KILLS", "3"))
+KILLS = int(os.environ.get("POMPC_KILLS", "2"))
 RUN = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
