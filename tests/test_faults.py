@@ -52,7 +52,7 @@ def _killed_after_an_interval(process, seconds):
 def test_sigkill_at_random_instants_loses_no_row(small, tmp_path):
     """A checkpoint is written every ten decisions, so that many kills hit one."""
     chance, interval = random.Random(0), 20
-    steps = 400 * KILLS
+    steps = 200 * KILLS
     config = small(steps=steps, evaluate_every=interval, evaluation_episodes=1)
     (tmp_path / "config.json").write_text(config.to_json())
     folder, kills, torn, began = tmp_path / "run", 0, 0, time.time()
