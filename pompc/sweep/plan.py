@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from pompc import cost, envs, runs, runtime
+from pompc import cost, runs, runtime
 from pompc.config import Config
 from pompc.errors import ConfigError, nearest
+from pompc.evaluation import read_groups
 from pompc.grid import listed
 from pompc.methods import METHODS
-from pompc.population import REPLAY_SHARE, initial_bytes, make_groups, replay_bytes
+from pompc.population import REPLAY_SHARE, initial_bytes, replay_bytes
 
 _KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
 _DEVICE = ("memory_gb", "tflops")
@@ -78,7 +79,7 @@ def load(path: str | Path) -> Sweep:
             ):
                 _require_new(config, number, seen)
                 jobs.append(Job(folder / _folder_name(config), settings, config))
-                operations += cost.operations(_groups(config))
+                operations += cost.operations(read_groups(config))
         except ConfigError as error:
             raise ConfigError(f"{path}, grid entry {number}: {error}") from error
     return Sweep(
@@ -180,13 +181,9 @@ def _folder_name(config: Config) -> str:
     return f"{task}-{hashlib.sha256(config.to_json().encode()).hexdigest()[:10]}"
 
 
-def _groups(config: Config) -> Any:
-    return make_groups(config.agents, *envs.dimensions(config.task))
-
-
 def _agent_bytes(config: Config) -> float:
     """Return the bytes of the largest agent: its replay buffer, networks and optimisers."""
-    groups = _groups(config)
+    groups = read_groups(config)
     return max(
         (replay_bytes((group,)) + initial_bytes(group)) / len(group.agents) for group in groups
     )

@@ -14,11 +14,10 @@ import pandas as pd
 from pompc import lock, runs
 from pompc.config import Config
 from pompc.progress import duration
+from pompc.results import CELL
 from pompc.sweep import job
 from pompc.sweep.backends import in_slurm
 from pompc.sweep.plan import Job, Sweep
-
-_KEYS = ("task", "method", "lam", "prior")
 
 
 def table(sweeps: Sequence[Sweep]) -> pd.DataFrame:
@@ -72,10 +71,10 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
     left = _time_left(newest, one.config.steps) if doing == "running" else ""
     rows = []
     for key, seeds in Counter(map(_key, one.config.agents)).items():
-        mine = [row for row in newest if key == tuple(row[column] for column in _KEYS)]
+        mine = [row for row in newest if key == tuple(row[column] for column in CELL)]
         rows.append(
             {"sweep": name, "job": one.folder.name}
-            | dict(zip(_KEYS, key, strict=True))
+            | dict(zip(CELL, key, strict=True))
             | {
                 "seeds": seeds,
                 "state": doing,
@@ -89,7 +88,7 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
 
 
 def _key(agent: Config) -> tuple[Any, ...]:
-    return tuple(getattr(agent, name) for name in _KEYS)
+    return tuple(getattr(agent, name) for name in CELL)
 
 
 def _newest(folder: Path) -> list[dict[Any, Any]]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from IPython.display import Markdown
 
-from pompc import errors, losses, planner
+from pompc import losses, planner, runs
 from pompc.errors import ConfigError, nearest
 from pompc.theory import gradient_variance, tabular
-
-ROOT = Path(errors.__file__).parents[1]
 
 
 class Equation(NamedTuple):
@@ -62,7 +59,7 @@ def source_of_test(test: str) -> str:
         ConfigError: if there is no such file, or no such test in it.
     """
     name, _, function = test.partition("::")
-    path = ROOT / "tests" / name
+    path = runs.ROOT / "tests" / name
     if not path.is_file():
         raise ConfigError(f"there is no file {name!r} in tests/")
     text = path.read_text()
