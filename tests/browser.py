@@ -40,10 +40,9 @@ class Browser:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._socket.close()
+        self._loop.run_until_complete(self._disconnect())
         self._process.terminate()
         self._process.wait()
-        self._loop.run_until_complete(asyncio.sleep(0.1))
         self._loop.close()
         self._profile.cleanup()
 
@@ -57,6 +56,12 @@ class Browser:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as reply:
             page = next(one for one in json.load(reply) if one["type"] == "page")
         return await websocket_connect(page["webSocketDebuggerUrl"], max_message_size=2**28)
+
+    async def _disconnect(self) -> None:
+        """Close the socket inside its loop: outside, it makes a future of a loop that may not be."""
+        self._socket.close()
+        while await self._socket.read_message() is not None:
+            pass  # until the browser has closed its side, too
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Call a method of the protocol; return its result."""
