@@ -184,18 +184,17 @@ def test_local_runs_each_job_once_and_equals_training_directly(
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
-def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsys, monkeypatch):
+def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsys):
     sweep = write([{"lam": 1}])
     (one,) = sweep.jobs
     broken = one._replace(settings=one.settings | {"lam": -1})
-    monkeypatch.setattr(backends, "is_done", lambda _: False)
     assert backends.launch(sweep._replace(jobs=(broken,)), "local") == 1
     sentence = "ConfigError: lam is -1.0 but must be a number >= 0, or inf"
     assert f"failed 3 times: {sentence}" in capsys.readouterr().out
-    known = job.read_state(one.folder)
+    known = job.read_record(one.folder)
     assert known is not None
     assert (known.attempts, known.failure) == (3, sentence)
-    assert status.state(one.folder) == ("failed", sentence)
+    assert job.state(one.folder) == job.State("failed", sentence)
     assert (one.folder / job.OUTPUT).read_text().count(sentence) == 3
 
 
@@ -209,14 +208,14 @@ def test_a_job_that_is_asked_to_end_goes_on_when_started_again(write, environmen
     deadline = time.monotonic() + 300
     while not _evaluated(one.folder) and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert status.state(one.folder) == ("running", "")
+    assert job.state(one.folder) == job.State("running")
     attempts.signal(signal.SIGTERM)
     thread.join()
     assert codes == [75]
     steps = runs.read_table(one.folder / "returns.csv")["env_step"]
     assert "SIGTERM: ended at step" in (one.folder / job.OUTPUT).read_text()
-    assert status.state(one.folder) == ("waiting", "")
-    known = job.read_state(one.folder)
+    assert job.state(one.folder) == job.State("waiting")
+    known = job.read_record(one.folder)
     assert known is not None
     assert known.attempts == 0
     assert job.Attempts(one.folder).run() == 0
@@ -233,7 +232,7 @@ def _evaluated(folder):
 
 def test_the_status_of_each_state(write, monkeypatch):
     sweep = write([{"lam": lam, "seeds": 2} for lam in (0, 1, 2, 3, 4)])
-    done, failed, running, queued, waiting = run_dirs_of(sweep)
+    done, failed, running, queued, _ = run_dirs_of(sweep)
     rows = [{"task": "cartpole-swingup", "method": "pompc", "lam": lam, "prior": "reverse_kl",
              "seed": seed, "env_step": step, "decision": step // 2, "return": 100 * seed + step,
              "return_policy": 1.0, "wall_s": step / 10}
@@ -243,9 +242,9 @@ def test_the_status_of_each_state(write, monkeypatch):
     runs.append_rows(done / "returns.csv", rows[:4])
     runs.append_rows(running / "returns.csv", rows[4:])
     runs.write_provenance(done, {"finished": True})
-    job.write_state(failed, job.State({}, attempts=3, failure="ValueError: broken"))
-    job.write_state(queued, job.State({}, slurm="7_0"))
-    monkeypatch.setattr(status, "in_slurm", lambda number: number == "7_0")
+    job.write_record(failed, job.Record({}, attempts=3, failure="ValueError: broken"))
+    job.write_record(queued, job.Record({}, slurm="7_0"))
+    monkeypatch.setattr(job, "_in_slurm", lambda number: number == "7_0")
     with lock.held(running):
         table = status.table([sweep])
         said = status.readable(table)
@@ -256,9 +255,21 @@ def test_the_status_of_each_state(write, monkeypatch):
     assert list(table["time left"]) == ["", "", "30 s", "", ""]  # 300 steps at 10 a second
     assert "ValueError: broken" in said
     assert "5 jobs (3 waiting, 1 done, 1 failed), 10 agents" in status.summary(sweep)
-    assert not backends.is_done(failed)
-    assert not backends.is_done(waiting)
-    assert backends.is_done(done)
+
+
+def test_a_reader_that_has_read_enough_is_no_error(write, tmp_path):
+    write([{"lam": lam} for lam in range(40)])
+    listing = [
+        sys.executable,
+        "-m",
+        "pompc.sweep",
+        str(tmp_path / "sweep.yaml"),
+        "--backend",
+        "print",
+    ]
+    with subprocess.Popen(listing, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_what_runs_already_is_left_alone(write, capsys):

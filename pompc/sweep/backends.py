@@ -6,7 +6,6 @@ import os
 import queue
 import shlex
 import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pompc import lock, runs
+from pompc import runs
 from pompc.errors import ConfigError
 from pompc.interruption import EXIT_CODES
 from pompc.sweep import job
@@ -37,27 +36,18 @@ def launch(sweep: Sweep, backend: str, at_once: int = 1) -> int:
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown backend {backend!r}: {', '.join(BACKENDS)} are there")
-    jobs = [one for one in sweep.jobs if not is_done(one.folder)]
+    jobs = [one for one in sweep.jobs if job.state(one.folder).name != "done"]
     if done := len(sweep.jobs) - len(jobs):
         print(f"{done} of {len(sweep.jobs)} jobs are done")
     return BACKENDS[backend](sweep, jobs, at_once) if jobs else 0
 
 
-def is_done(folder: Path) -> bool:
-    """Tell whether a job has nothing left to do."""
-    state = job.read_state(folder)
-    failed = state is not None and bool(state.failure)
-    return bool(runs.read_provenance(folder).get("finished")) and not failed
-
-
 def _free(jobs: Sequence[Job]) -> Iterator[Job]:
     """Yield the jobs that no process works on and that do not wait in SLURM; name the others."""
     for one in jobs:
-        state = job.read_state(one.folder)
-        if lock.is_held(one.folder):
-            print(f"{one.folder.name} is running")
-        elif state is not None and state.slurm and in_slurm(state.slurm):
-            print(f"{one.folder.name} is in SLURM, as job {state.slurm}")
+        state = job.state(one.folder)
+        if state.name == "running" or state.in_slurm:
+            print(f"{one.folder.name} is {state.cause or state.name}")
         else:
             yield one
 
@@ -120,8 +110,8 @@ def _outcome(code: int, folder: Path) -> str:
         return "done"
     if code in EXIT_CODES.values():
         return "ended with a checkpoint; start the sweep again to go on"
-    state = job.read_state(folder)
-    return f"failed {state.attempts} times: {state.failure}" if state else f"failed ({code})"
+    known = job.read_record(folder)
+    return f"failed {known.attempts} times: {known.failure}" if known else f"failed ({code})"
 
 
 def _core_shares(parts: int) -> list[list[int]]:
@@ -196,18 +186,6 @@ def _executor(sweep: Sweep, folder: Path) -> Any:
     except (RuntimeError, NameError, ValueError, TypeError) as error:
         raise ConfigError(f"SLURM cannot take this sweep: {' '.join(str(error).split())}") from None
     return executor
-
-
-def in_slurm(number: str) -> bool:
-    """Tell whether SLURM has a job queued or running."""
-    try:
-        found = subprocess.run(
-            ["squeue", "--noheader", "--job", number, "--format", "%T"],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-    except FileNotFoundError:
-        return False
-    return bool(found.stdout.strip())
 
 
 BACKENDS: dict[str, Callable[[Sweep, Sequence[Job], int], int]] = {

@@ -21,15 +21,15 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from pompc import files, runs
+from pompc import files, lock, runs
 from pompc.interruption import EXIT_CODES
 
 NOTEBOOK = runs.ROOT / "book" / "train.ipynb"
 ATTEMPTS = 3  # the first, and two more
-STATE, OUTPUT = "job.json", "output.log"
+RECORD, OUTPUT = "job.json", "output.log"
 
 
-class State(NamedTuple):
+class Record(NamedTuple):
     """What is known of a job beyond its run."""
 
     parameters: dict[str, Any]  # of the notebook
@@ -38,22 +38,54 @@ class State(NamedTuple):
     slurm: str = ""  # number of the job in SLURM
 
 
-def read_state(folder: Path) -> State | None:
+class State(NamedTuple):
+    """What a job is doing."""
+
+    name: str  # done, running, waiting or failed
+    cause: str = ""  # of a failure; or where it waits
+    in_slurm: bool = False  # queued or running there
+
+
+def state(folder: Path) -> State:
+    """Return what a job is doing."""
+    known = read_record(folder)
+    if lock.is_held(folder):
+        return State("running")
+    if known is not None and known.slurm and _in_slurm(known.slurm):
+        return State("waiting", f"in SLURM as {known.slurm}", in_slurm=True)
+    if known is not None and known.failure:
+        return State("failed", known.failure)
+    return State("done" if runs.read_provenance(folder).get("finished") else "waiting")
+
+
+def _in_slurm(number: str) -> bool:
+    """Tell whether SLURM has a job queued or running."""
+    try:
+        found = subprocess.run(
+            ["squeue", "--noheader", "--job", number, "--format", "%T"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    except FileNotFoundError:
+        return False
+    return bool(found.stdout.strip())
+
+
+def read_record(folder: Path) -> Record | None:
     """Return what is known of a job; None where it was never prepared."""
-    path = folder / STATE
-    return State(**json.loads(path.read_text())) if path.exists() else None
+    path = folder / RECORD
+    return Record(**json.loads(path.read_text())) if path.exists() else None
 
 
-def write_state(folder: Path, state: State) -> None:
+def write_record(folder: Path, record: Record) -> None:
     """Keep what is known of a job."""
-    files.write_text(folder / STATE, json.dumps(state._asdict(), indent=1) + "\n")
+    files.write_text(folder / RECORD, json.dumps(record._asdict(), indent=1) + "\n")
 
 
 def prepare(folder: Path, settings: Mapping[str, Any], slurm: str = "") -> None:
     """Make a job's folder, with none of its attempts made."""
     folder.mkdir(parents=True, exist_ok=True)
     values = {name: parameter(value) for name, value in settings.items()}
-    write_state(folder, State(values, slurm=slurm))
+    write_record(folder, Record(values, slurm=slurm))
 
 
 def parameter(value: Any) -> Any:
@@ -84,13 +116,13 @@ class Attempts:
                 for number in self._signals:
                     self._process.send_signal(number)
                 code = self._process.wait()
-            state = read_state(self._folder)
-            assert state is not None
             if code == 0 or self._signals or code in EXIT_CODES.values():
                 return code
-            state = state._replace(attempts=state.attempts + 1, failure=self._last_line())
-            write_state(self._folder, state)
-            if state.attempts >= ATTEMPTS:
+            known = read_record(self._folder)
+            assert known is not None
+            known = known._replace(attempts=known.attempts + 1, failure=self._last_line())
+            write_record(self._folder, known)
+            if known.attempts >= ATTEMPTS:
                 return code
 
     def signal(self, number: int) -> None:
@@ -120,14 +152,14 @@ def attempt(folder: Path) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    state = read_state(folder)
-    if state is None:
-        print(f"{folder} holds no job: there is no {STATE} in it")
+    known = read_record(folder)
+    if known is None:
+        print(f"{folder} holds no job: there is no {RECORD} in it")
         return 2
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every other parameter
     for name in EXIT_CODES:
         signal.signal(getattr(signal, name), _hand_on)
-    parameters: dict[str, Any] = state.parameters | {"run_dir": str(folder)}
+    parameters: dict[str, Any] = known.parameters | {"run_dir": str(folder)}
     try:
         papermill.execute_notebook(
             NOTEBOOK, folder / "train.ipynb", parameters, progress_bar=False,

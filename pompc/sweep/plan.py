@@ -128,15 +128,17 @@ def _entry(
         raise ConfigError("run_dir is chosen by the sweep; `runs` names the folder of all its runs")
     for task in tasks:
         most = max(1, int(memory * REPLAY_SHARE // _agent_bytes(Config(task, **settings))))
-        for part in _split(task, settings, min(per_job or most, most)):
-            yield Config(task, **part), {"task": task, **part}
+        yield from _split(task, settings, min(per_job or most, most))
 
 
-def _split(task: str, settings: dict[str, Any], most: int) -> list[dict[str, Any]]:
+def _split(
+    task: str, settings: dict[str, Any], most: int
+) -> Iterator[tuple[Config, dict[str, Any]]]:
     """Halve a job until it has at most so many agents."""
     config = Config(task, **settings)
     if len(config.agents) <= most:
-        return [settings]
+        yield config, {"task": task, **settings}
+        return
     for name in _SPLIT:
         values = getattr(config, name)
         if name == "seeds" and values > 1:
@@ -152,8 +154,9 @@ def _split(task: str, settings: dict[str, Any], most: int) -> list[dict[str, Any
             continue
         if name == "prior":  # λ = 0 reads none: it stands with the first
             halves[1]["lam"] = [lam for lam in config.lam if lam]
-        parts = [_without_fixed(settings | half) for half in halves]
-        return [job for part in parts for job in _split(task, part, most)]
+        for half in halves:
+            yield from _split(task, _without_fixed(settings | half), most)
+        return
     raise AssertionError("a job of one agent cannot be too large")
 
 

@@ -11,12 +11,11 @@ from typing import Any
 
 import pandas as pd
 
-from pompc import lock, runs
+from pompc import runs
 from pompc.config import Config
 from pompc.progress import duration
 from pompc.results import CELL
 from pompc.sweep import job
-from pompc.sweep.backends import in_slurm
 from pompc.sweep.plan import Job, Sweep
 
 
@@ -41,7 +40,7 @@ def readable(grid: pd.DataFrame) -> str:
 
 def summary(sweep: Sweep) -> str:
     """Return one line: how many jobs are in each state, and what the whole takes."""
-    states = Counter(state(one.folder)[0] for one in sweep.jobs)
+    states = Counter(job.state(one.folder).name for one in sweep.jobs)
     counts = ", ".join(f"{count} {name}" for name, count in states.most_common())
     line = (
         f"{sweep.name}: {len(sweep.jobs)} jobs ({counts}), {sweep.agents} agents, "
@@ -52,23 +51,11 @@ def summary(sweep: Sweep) -> str:
     return f"{line}; {sweep.hours:,.0f} hours of a device that sustains {sweep.tflops:g} TFLOP/s"
 
 
-def state(folder: Path) -> tuple[str, str]:
-    """Return what a job is doing, and why it failed."""
-    known = job.read_state(folder)
-    if lock.is_held(folder):
-        return "running", ""
-    if known is not None and known.slurm and in_slurm(known.slurm):
-        return "waiting", f"in SLURM as {known.slurm}"
-    if known is not None and known.failure:
-        return "failed", known.failure
-    return ("done" if runs.read_provenance(folder).get("finished") else "waiting"), ""
-
-
 def _rows(name: str, one: Job) -> list[dict[str, Any]]:
     """Return the rows of one job."""
-    doing, cause = state(one.folder)
+    state = job.state(one.folder)
     newest = _newest(one.folder)
-    left = _time_left(newest, one.config.steps) if doing == "running" else ""
+    left = _time_left(newest, one.config.steps) if state.name == "running" else ""
     rows = []
     for key, seeds in Counter(map(_key, one.config.agents)).items():
         mine = [row for row in newest if key == tuple(row[column] for column in CELL)]
@@ -77,11 +64,11 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
             | dict(zip(CELL, key, strict=True))
             | {
                 "seeds": seeds,
-                "state": doing,
+                "state": state.name,
                 "env_step": mine[0]["env_step"] if mine else 0,
                 "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
                 "time left": left,
-                "cause": cause,
+                "cause": state.cause,
             }
         )
     return rows
