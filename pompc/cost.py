@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
+from pompc import envs
+from pompc.config import Config
 from pompc.hypers import Parts
-from pompc.population import Group
+from pompc.population import Group, make_groups
 from pompc.world_model import WorldModel
 
 # A rough guess: elementwise work beside the products, which a decision's time also goes to.
@@ -58,6 +61,25 @@ def count(world: WorldModel, parts: Parts) -> Cost:
     update = pairs * (3 * model + targets + actor) + encoded
     plans = config.horizon * config.reanalyse_batch if parts.reanalyse else 0
     return Cost(plan, update, plans * plan)
+
+
+def table(agents: Mapping[str, Config]) -> pd.DataFrame:
+    """Return the matrix products of a decision, in GFLOP: its plan, update, share of reanalyse.
+
+    Args:
+        agents: name of a row -> configuration of one agent.
+
+    Returns:
+        A row an agent; the last column is the sum.
+    """
+    rows = {}
+    for name, config in agents.items():
+        (group,) = make_groups([config], *envs.dimensions(config.task))
+        found = count(group.world, group.parts)
+        rows[name] = found.plan, found.update, found.reanalyse / config.reanalyse_interval
+    columns = ["plan", "update", "reanalyse"]
+    gigas = pd.DataFrame.from_dict(rows, orient="index", columns=columns) / 1e9
+    return gigas.assign(decision=gigas.sum(axis=1))
 
 
 def estimated_seconds(groups: Sequence[Group]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,7 +40,8 @@ def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Interval:
         ConfigError: for no scores, or a level outside (0, 1).
     """
     scores = np.asarray(scores, float)
-    _check(scores, level)
+    _check_scores(scores)
+    _check_level(level)
     count, center = len(scores), scores.mean(axis=0)
     if count == 1:
         return Interval(center, np.full_like(center, np.nan), np.full_like(center, np.nan))
@@ -114,15 +115,56 @@ def stratified_bootstrap(
     Raises:
         ConfigError: for no scores, or a level outside (0, 1).
     """
+    center, statistics = _resampled(strata, statistic, generator, resamples)
+    return _percentiles(center, statistics, level)
+
+
+def bootstrap_difference(
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    statistic: Callable[..., np.ndarray],
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+) -> Interval:
+    """Return how much a statistic of some runs exceeds that of others, both redrawn by task.
+
+    Args:
+        first: the scores of each task, as in `stratified_bootstrap`.
+        second: those to compare with, of the same tasks.
+        statistic: as there.
+        generator: as there.
+        resamples: as there.
+        level: as there.
+
+    Raises:
+        ConfigError: as there.
+    """
+    ours, theirs = (_resampled(s, statistic, generator, resamples) for s in (first, second))
+    return _percentiles(ours[0] - theirs[0], ours[1] - theirs[1], level)
+
+
+def _resampled(
+    strata: Sequence[np.ndarray],
+    statistic: Callable[..., np.ndarray],
+    generator: np.random.Generator,
+    resamples: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a statistic `[...]` of all runs, and `[resamples, ...]` of runs redrawn by task."""
     arrays = [np.asarray(scores, float) for scores in strata]
     for scores in arrays or [np.empty(0)]:
-        _check(scores, level)
+        _check_scores(scores)
     drawn = [
         scores[generator.integers(len(scores), size=(resamples, len(scores)))] for scores in arrays
     ]
     statistics = statistic(np.concatenate(drawn, axis=1), axis=1)
+    return statistic(np.concatenate(arrays), axis=0), statistics
+
+
+def _percentiles(center: np.ndarray, statistics: np.ndarray, level: float) -> Interval:
+    _check_level(level)
     low, high = np.quantile(statistics, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    return Interval(statistic(np.concatenate(arrays), axis=0), low, high)
+    return Interval(center, low, high)
 
 
 def performance_profile(
@@ -160,8 +202,11 @@ def normalise(scores: np.ndarray, low: float, high: float) -> np.ndarray:
     return (np.asarray(scores, float) - low) / (high - low)
 
 
-def _check(scores: Any, level: float) -> None:
+def _check_scores(scores: np.ndarray) -> None:
     if not len(scores):
         raise ConfigError("there are no scores to summarise")
+
+
+def _check_level(level: float) -> None:
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level is {level:g}, but must lie between 0 and 1")

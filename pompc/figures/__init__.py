@@ -4,6 +4,7 @@
 """
 
 from pompc.figures.captions import notice
+from pompc.figures.forest import forest
 from pompc.figures.learning import learning_curve
 from pompc.figures.overview import figure_1
 from pompc.figures.paper import (
@@ -38,6 +39,7 @@ __all__ = [
     "figure_7",
     "figure_8",
     "final_returns",
+    "forest",
     "iqm_curves",
     "learning_curve",
     "notice",

@@ -1,0 +1,181 @@
+"""Claims: differences and verdicts that are known beforehand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+
+from pompc import cost, figures, results
+from pompc.config import Config
+from pompc.figures import claims
+from pompc.statistics import Interval, bootstrap_difference, iqm
+
+LEARNED, REPLAY = ("pompc", 1.0, "reverse_kl"), ("pompc", 1.0, "replay")
+BMPC = ("bmpc_v3", np.inf, "replay")
+
+
+def made(returns: dict[tuple[claims.Agent, str], list[float]]) -> results.Results:
+    """Return runs whose seeds rise in a line from 0 to the given last returns, at 200 steps."""
+    rows = [
+        {"task": task, "method": method, "lam": lam, "prior": prior, "seed": seed,
+         "env_step": step, "return": last * step / 200, "kl_mean": 2.0 + (prior == "replay") * 2.0,
+         "kl_std": 3.0}
+        for ((method, lam, prior), task), lasts in returns.items()
+        for seed, last in enumerate(lasts) for step in (0, 100, 200)
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    return results.Results("test", table, table, {}, ())
+
+
+def row(table: pd.DataFrame, measure: str, task: str = "Walker Run") -> pd.Series:
+    (found,) = (own for _, own in table.iterrows()
+                if own["measure"] == measure and own["task"] == task)  # fmt: skip
+    return found
+
+
+def test_a_difference_is_that_of_normalised_scores_after_the_untrained_evaluation():
+    found = made({
+        (LEARNED, "walker-run"): [600.0, 620.0, 640.0],
+        (REPLAY, "walker-run"): [200.0, 220.0, 240.0],
+    })  # fmt: skip
+    table = claims.evidence("C3", found)
+    area, last = row(table, "mean score over training"), row(table, "last score")
+    assert area["difference"] == pytest.approx(0.3)  # 0.75 of the last score, on average
+    assert last["difference"] == pytest.approx(0.4)
+    assert area["seeds"] == "3 and 3"
+    assert area["verdict"] == last["verdict"] == claims.SUPPORTS
+    assert set(table["verdict"]) == {claims.SUPPORTS, claims.NOT_RUN}
+
+
+def test_agents_are_compared_as_far_as_both_were_run():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    table = found.returns
+    cut = table.loc[(table["prior"] != "replay") | (table["env_step"] < 200)]
+    evidence = claims.evidence("C3", found._replace(returns=cut))
+    assert row(evidence, "last score")["difference"] == pytest.approx(0.2)
+
+
+def test_few_seeds_have_no_verdict_and_no_seeds_no_number():
+    two = made({(LEARNED, "walker-run"): [600.0] * 2, (REPLAY, "walker-run"): [200.0] * 3})
+    assert row(claims.evidence("C3", two), "last score")["verdict"] == "cannot tell: few seeds"
+    none = claims.evidence("C3", made({(LEARNED, "walker-run"): [600.0] * 3}))
+    assert set(none["verdict"]) == {claims.NOT_RUN}
+    assert none["difference"].isna().all()
+
+
+def test_tasks_that_both_have_run_are_pooled():
+    found = made({
+        (agent, task): [last] * 3
+        for agent, last in ((LEARNED, 500.0), (REPLAY, 400.0))
+        for task in ("walker-run", "hopper-stand")
+    })  # fmt: skip
+    pooled = row(claims.evidence("C3", found), "last score", "all 2")
+    assert pooled["difference"] == pytest.approx(0.1)
+
+
+def test_the_kl_term_is_compared_by_its_logarithm():
+    found = made({(LEARNED, "walker-run"): [1.0] * 3, (REPLAY, "walker-run"): [1.0] * 3})
+    table = claims.evidence("C5", found)
+    assert row(table, "log of the KL term's mean")["difference"] == pytest.approx(np.log(2.0))
+    assert row(table, "log of its standard deviation")["difference"] == 0.0
+    assert list(table["verdict"]).count(claims.CANNOT_TELL) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "better", "matching"),
+    [
+        ((0.01, 0.2), claims.SUPPORTS, claims.SUPPORTS),
+        ((-0.04, 0.2), claims.CANNOT_TELL, claims.SUPPORTS),
+        ((-0.06, 0.2), claims.CANNOT_TELL, claims.CANNOT_TELL),
+        ((-0.2, -0.01), claims.CONTRADICTS, claims.CONTRADICTS),
+        ((-0.04, -0.01), claims.CONTRADICTS, claims.SUPPORTS),
+    ],
+)
+def test_the_rule_of_verdicts(interval: tuple[float, float], better: str, matching: str):
+    low, high = interval
+    difference = Interval(np.array((low + high) / 2), np.array(low), np.array(high))
+    assert claims.judge(difference, matching=False) == better
+    assert claims.judge(difference, matching=True) == matching
+
+
+def test_the_interval_of_a_difference_covers_as_often_as_it_says():
+    generator, covered = np.random.default_rng(3), 0
+    for _ in range(300):
+        first, second = generator.normal(1.0, 1.0, 30), generator.normal(0.0, 2.0, 30)
+        found = bootstrap_difference([first], [second], np.mean, generator, resamples=300)
+        covered += bool(found.low < 1.0 < found.high)
+    assert 0.90 < covered / 300 < 0.98
+
+
+def test_a_difference_of_interquartile_means_pools_tasks():
+    first, second = [np.array([1.0, 2.0]), np.array([3.0])], [np.array([0.0]), np.array([1.0])]
+    found = bootstrap_difference(first, second, iqm, np.random.default_rng(0))
+    assert found.center == pytest.approx(2.0 - 0.5)
+
+
+def test_the_paragraph_names_paper_number_seeds_and_verdict():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    said = claims.paragraph("C3", claims.evidence("C3", found))
+    assert "Figures 3 and 6" in said
+    assert "of 6 comparisons 2 support it, 4 were not run" in said
+    assert "Walker Run: mean score over training +0.300 [+0.300, +0.300], 3 and 3 seeds" in said
+
+
+def test_a_page_shows_what_was_run():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (BMPC, "walker-run"): [200.0] * 3})
+    shown = claims.readable(claims.evidence("C2", found))
+    assert list(shown["task"]) == ["Walker Run"] * 2
+    assert set(shown.index) == {"PO-MPC, λ = 1 against BMPC, Variant 3"}
+
+
+def test_a_forest_has_a_point_for_each_difference_and_says_what_was_not_run():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    evidence = {name: claims.evidence(name, found) for name in ("C2", "C3")}
+    without, with_runs = figures.forest(evidence).axes
+    assert _texts(without) == ["not run"]
+    (points,) = with_runs.containers
+    assert list(points.lines[0].get_xdata()) == pytest.approx([0.3, 0.4])
+    assert [label.get_text() for label in with_runs.get_yticklabels()] == [
+        f"PO-MPC, λ = 1 against PO-MPC, λ = 1, replayed planner, Walker Run: {measure}"
+        for measure in ("mean score over training", "last score")
+    ]
+
+
+def _texts(panel: Axes) -> list[str]:
+    return [text.get_text() for text in panel.texts]
+
+
+def test_claims_compare_agents_that_the_shipped_sweep_trains():
+    from pompc.sweep import plan
+
+    trained = {
+        (agent.task, agent.method, agent.lam, agent.prior)
+        for job in plan.load(Path(__file__).parent.parent / "sweeps" / "small.yaml").jobs
+        for agent in job.config.agents
+    }
+    for claim in claims.CLAIMS.values():
+        for comparison in claim.comparisons:
+            for agent in (comparison.first, comparison.second):
+                assert {(task, *agent) for task in comparison.tasks} <= trained
+
+
+def test_reanalyse_is_most_of_the_arithmetic_and_a_second_critic_is_not():
+    agents = {
+        name: Config("dog-run", preset="paper", **own)
+        for name, own in {
+            "tdmpc2": {"method": "tdmpc2"},
+            "bmpc": {"method": "bmpc_v3"},
+            "pompc": {},
+        }.items()
+    }
+    table = cost.table(agents)
+    assert table.loc["tdmpc2", "reanalyse"] == 0.0
+    assert table.loc["pompc", "reanalyse"] > 0.6 * table.loc["pompc", "decision"]
+    assert table.loc["pompc", "decision"] < 1.15 * table.loc["bmpc", "decision"]
+    assert table.loc["pompc", "decision"] == pytest.approx(
+        table.loc["pompc", ["plan", "update", "reanalyse"]].sum()
+    )
