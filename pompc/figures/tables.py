@@ -57,9 +57,9 @@ _KEYS = {  # row of Table 3 -> key of a preset
 }
 _CHOICES = {  # rows of Table 3 that a preset leaves to the caller -> what takes them
     "General: Optimizer": "Adam (β1 = 0.9, β2 = 0.999)",
-    "PO-MPC: KL reg. strength λ": "any `lam` from 0 to inf",
-    "PO-MPC: Learned intermediate prior policy": "`prior`: `replay` is No",
-    "PO-MPC: Prior policy learning loss": "`prior`: `forward_kl`, `reverse_kl`",
+    "PO-MPC: KL reg. strength λ": "any lam from 0 to inf",
+    "PO-MPC: Learned intermediate prior policy": "prior: replay is No",
+    "PO-MPC: Prior policy learning loss": "prior: forward_kl, reverse_kl",
 }
 
 
