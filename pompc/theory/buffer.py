@@ -39,9 +39,13 @@ class Sizes(NamedTuple):
 _SIZES = Sizes()
 
 
-def planned(stored: StoredPlanners) -> StoredPlanners:
-    """Leave out the rows that hold N(0, σ_max²), as seeding stores it, and no plan."""
+def without_seeding(stored: StoredPlanners, seeding: int) -> StoredPlanners:
+    """Leave out the first `seeding` rows, and all that hold N(0, σ_max²) and no plan.
+
+    Reanalyse makes plans for most of the first ones, too, but no planner chose their actions.
+    """
     made = np.any(stored.plan.mean != 0.0, axis=-1)
+    made[:seeding] = False
     plan = stored.plan._replace(mean=stored.plan.mean[made], std=stored.plan.std[made])
     return StoredPlanners(stored.observation[made], plan)
 
@@ -64,7 +68,7 @@ def measure_planners(
     """Return the exact variances of g1 and g2 around several rows of a buffer.
 
     Args:
-        stored: rows that hold a plan, as `planned` returns them.
+        stored: rows that hold a plan, as `without_seeding` returns them.
         sizes: how many, and N.
         generator: draws the rows; the only randomness.
 
@@ -102,9 +106,10 @@ def measure_run(
         DamagedError: if its newest checkpoint is damaged.
     """
     config = runs.read_config(run_dir)
-    stored = planned(measure.read_planners(run_dir, agent))
-    table = measure_planners(stored, sizes, np.random.default_rng(seed))
+    found = measure.read_planners(run_dir, agent)
     one = config.agents[agent]
+    stored = without_seeding(found, one.seeding_decisions)
+    table = measure_planners(stored, sizes, np.random.default_rng(seed))
     origin = {name: getattr(one, name) for name in _ORIGIN[:5]}
     origin["env_step"] = checkpoint.saved_steps(run_dir)[-1]
     origin["commit"] = runs.read_provenance(run_dir).get("commit") or "unknown"
@@ -147,7 +152,7 @@ def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
             for reference in REFERENCES[1:]:
                 ratio = np.asarray(own[reference] / own["replayed"], float)
                 found = stratified_bootstrap([ratio], np.median, generator)
-                line[reference] = "{:.3f} [{:.3f}, {:.3f}]".format(*map(float, found))
+                line[reference] = "{:.2g} [{:.2g}, {:.2g}]".format(*map(float, found))
                 line[f"{reference} > 1"] = f"{np.sum(ratio > 1.0)} of {len(ratio)}"
             lines.append(line)
     return pd.DataFrame(lines).set_index(["parameter", "estimator"])
