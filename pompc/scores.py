@@ -7,7 +7,6 @@ runs/random/humanoid.csv; `python -m pompc.scores published FILE` sets published
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pompc import runs
+from pompc import published, runs, statistics
 from pompc.envs import check_task, describe, humanoid, make_vector
 from pompc.errors import ConfigError, nearest
 
@@ -68,6 +67,19 @@ def normalise(task: str, value: float, random: Mapping[str, float]) -> float:
         random: task -> return of a random agent, as `random_returns` gives it.
 
     Raises:
+        ConfigError: as in `score_range`.
+    """
+    return float(statistics.normalise(np.asarray(value), *score_range(task, random)))
+
+
+def score_range(task: str, random: Mapping[str, float]) -> tuple[float, float]:
+    """Return the returns that count as 0 and 1: a random agent's, and the target.
+
+    Args:
+        task: as in `normalise`.
+        random: as there.
+
+    Raises:
         ConfigError: for a task without target score, or whose random agent was not measured.
     """
     if not humanoid.in_paper_table(task):
@@ -79,8 +91,7 @@ def normalise(task: str, value: float, random: Mapping[str, float]) -> float:
             f"no random agent of {task!r} was measured: run `python -m pompc.scores random "
             f"--robot {humanoid.split(task)[0]}`"
         )
-    target = humanoid.TASKS[humanoid.split(task)[1]].target
-    return (value - random[task]) / (target - random[task])
+    return random[task], humanoid.TASKS[humanoid.split(task)[1]].target
 
 
 def aggregate(returns: Mapping[str, float], random: Mapping[str, float]) -> Aggregate:
@@ -169,34 +180,15 @@ def _row(task: str, seed: int, episodes: Sequence[tuple[float, int]]) -> dict[st
             "return": round(fmean(returns), 3), "length": round(fmean(lengths), 1)}  # fmt: skip
 
 
-def read_published(path: Path) -> pd.DataFrame:
-    """Read published curves: `algorithm, task, env_step, return`, tasks as they are named here.
+def beside_published(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a task: target, random agent (mean, std over seeds), curves at step 0.
 
     Args:
-        path: JSON, algorithm -> task -> `steps` and `values`, as BMPC's repository holds it.
-
-    Raises:
-        ConfigError: if the file holds something else.
+        curves: of HumanoidBench, as `pompc.published.read` returns them.
+        measured: as `read_random` does.
     """
-    try:
-        curves = json.loads(path.read_text())
-        return pd.DataFrame([
-            {"algorithm": algorithm, "task": check_task(f"h1hand-{task}"), "env_step": step,
-             "return": value}
-            for algorithm, tasks in curves.items()
-            for task, curve in tasks.items()
-            for step, value in zip(curve["steps"], curve["values"], strict=True)
-        ])  # fmt: skip
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{str(path)!r} holds no curves of algorithm, task, steps and values: {error}"
-        ) from error
-
-
-def beside_published(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a task: target, random agent (mean, std over seeds), curves at step 0."""
     untrained = curves[curves["env_step"] == 0]
-    columns = untrained.pivot_table(index="task", columns="algorithm", values="return")
+    columns = untrained.pivot_table(index="task", columns="method", values="return")
     random = measured.groupby("task")["return"].agg(["mean", "std"])
     random.columns = ["random", "std over seeds"]
     targets = {task: humanoid.TASKS[humanoid.split(task)[1]].target for task in columns.index}
@@ -223,12 +215,17 @@ def _measure_all(arguments: argparse.Namespace) -> None:
 
 
 def _print_published(arguments: argparse.Namespace) -> None:
-    curves = read_published(arguments.file)
+    curves = published.read(arguments.file)
+    curves = curves.loc[[humanoid.in_paper_table(task) for task in curves["task"]]]
+    if curves.empty:
+        raise ConfigError(
+            f"{str(arguments.file)!r} holds no curve of the paper's 14 HumanoidBench tasks"
+        )
     print("Random agents beside the published curves at step 0")
     print(beside_published(curves, read_random()).round(2).to_string())
-    table = aggregate_groups(curves, ["algorithm", "env_step"], random_returns())
+    table = aggregate_groups(curves, ["method", "env_step"], random_returns())
     whole: Any = table[table["reach"].notna() & (table["tasks"] == table["tasks"].max())]
-    ends = whole.groupby("algorithm")["env_step"].max()
+    ends = whole.groupby("method")["env_step"].max()
     kept = [0, 1_000_000, *ends]
     print("\nMeans without Reach (raw: Figure 2's own), and Reach apart")
     print(whole[whole["env_step"].isin(kept)].round(3).to_string(index=False))
@@ -245,9 +242,9 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     random.add_argument("--workers", type=int, default=0, help="processes; 0: this one")
     random.add_argument("--csv", type=Path, default=RANDOM, metavar="FILE")
     random.set_defaults(run=_measure_all)
-    published = commands.add_parser("published", help="set published curves beside them")
-    published.add_argument("file", type=Path, help="bmpc_humanoidbench_2M.json")
-    published.set_defaults(run=_print_published)
+    beside = commands.add_parser("published", help="set published curves beside them")
+    beside.add_argument("file", type=Path, help="bmpc_humanoidbench_2M.json")
+    beside.set_defaults(run=_print_published)
     return parser.parse_args(values)
 
 

@@ -58,7 +58,7 @@ class Browser:
         return await websocket_connect(page["webSocketDebuggerUrl"], max_message_size=2**28)
 
     async def _disconnect(self) -> None:
-        """Close the socket inside its loop: outside, its future may find none."""
+        """Close the socket inside its loop: outside, it would make a future of another loop."""
         self._socket.close()
         while await self._socket.read_message() is not None:
             pass  # until the browser has closed its side, too

@@ -145,15 +145,18 @@ def test_results_are_read_again_when_a_run_has_changed(tmp_path: Path):
     (tmp_path / "book").mkdir()
     run = written.write_run(tmp_path / "runs" / "one", "dog-run")
     app = SimpleNamespace(srcdir=tmp_path / "book")
-    env = SimpleNamespace(found_docs=["index", "results/tables"])
+    env = SimpleNamespace(found_docs=["index", "results/tables", "appendix_g"])
 
     def changed() -> list[str]:
         return list(extension().reread_results(app, env, set(), set(), set()))
 
-    assert changed() == ["results/tables"]
+    assert changed() == ["results/tables", "appendix_g"]
     assert changed() == []
     (run / "returns.csv").unlink()
-    assert changed() == ["results/tables"]
+    assert changed() == ["results/tables", "appendix_g"]
+    (tmp_path / "pompc").mkdir()
+    (tmp_path / "pompc" / "code.py").touch()
+    assert changed() == ["results/tables", "appendix_g"]
 
 
 def test_launch_buttons_need_the_repositorys_address():

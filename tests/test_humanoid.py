@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -17,7 +18,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pompc import envs, progress, scores
+from pompc import envs, progress, published, scores
 from pompc.config import Config
 from pompc.envs import humanoid, make_env, make_vector, physics
 from pompc.envs import humanoid_compat as compat
@@ -406,23 +407,36 @@ def test_what_cannot_be_aggregated_ends_with_one_sentence(
         assert word in str(caught.value)
 
 
+def curve(steps: list[int], values: list[float]) -> dict[str, list[int] | list[float]]:
+    """Return a published curve whose interval is its mean."""
+    return {"steps": steps, "values": values, "lcbs": values, "ucbs": values}
+
+
 def test_groups_of_a_tidy_table_count_each_task_once(tmp_path: Path) -> None:
     curves = tmp_path / "curves.json"
-    curves.write_text(
-        '{"A": {"walk": {"steps": [0, 5], "values": [100, 400]}, '
-        '"maze": {"steps": [0], "values": [200]}}}'
-    )
-    table = scores.read_published(curves)
-    assert list(table) == ["algorithm", "task", "env_step", "return"]
-    table.loc[len(table)] = ["A", "h1hand-walk", 0, 700.0]  # a second seed
-    found = scores.aggregate_groups(table, ["algorithm", "env_step"], RANDOM)
+    walk, maze = curve([0, 5], [100.0, 400.0]), curve([0], [200.0])
+    curves.write_text(json.dumps({"BMPC": {"walk": walk, "maze": maze}}))
+    table = published.read(curves)
+    table.loc[len(table)] = ["bmpc", "h1hand-walk", 0, 700.0, 0.0, 0.0]  # a second seed
+    found = scores.aggregate_groups(table, ["method", "env_step"], RANDOM)
     assert found[["env_step", "tasks", "raw", "normalised"]].to_numpy().tolist() == [
         [0, 2, (400.0 + 200.0) / 2, 0.25],  # walk is the mean of 100 and 700
         [5, 1, 400.0, 0.5],
     ]
-    curves.write_text('{"A": {"wlak": {"steps": [0], "values": [1]}}}')
-    with pytest.raises(ConfigError, match="holds no curves"):
-        scores.read_published(curves)
+
+
+def test_published_curves_stand_beside_the_random_agents(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "curves.json"
+    path.write_text(json.dumps({"BMPC": {name: curve([0], [5.0]) for name in humanoid.TASKS}}))
+    scores.main(["published", str(path)])
+    told = capsys.readouterr().out
+    assert "h1hand-walk" in told
+    assert "12000.0" in told
+    path.write_text(json.dumps({"BMPC": {"dog-run": curve([0], [5.0])}}))
+    with pytest.raises(SystemExit, match="no curve of the paper's 14 HumanoidBench tasks"):
+        scores.main(["published", str(path)])
 
 
 @pytest.mark.usefixtures("fake")

@@ -112,7 +112,16 @@ def test_notation_names_keys_that_exist_and_all_of_table_3():
 def test_the_page_on_methods_prints_their_table():
     page = (ROOT / "book/methods.md").read_text()
     for row in methods.table():
-        assert f"| {' | '.join(row.values())} |\n" in page
+        cells = [value.replace("|", r"\|") for value in row.values()]
+        assert f"| {' | '.join(cells)} |\n" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("**/*.md")), ids=lambda p: p.stem)
+def test_rows_of_a_table_have_the_cells_of_its_head(path: Path):
+    """A line |G| in a cell, say, would be two more cells, and push the last ones out."""
+    for table in re.findall(r"(?:^\|.*\|\n)+", path.read_text(), re.MULTILINE):
+        counts = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+        assert set(counts) == {counts[0]}, table
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "runs/bench").glob("*.json")), ids=lambda p: p.stem)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 import written
 
-from pompc import figures, results
+from pompc import figures, published, results
 from pompc.errors import ConfigError
-from pompc.figures import captions, published, tables
+from pompc.figures import captions, tables
 from pompc.presets import PAPER
 
 ROOT = Path(__file__).parent.parent
@@ -251,6 +251,9 @@ def test_a_file_without_published_curves_is_named(tmp_path: Path):
     path = tmp_path / "curves.json"
     path.write_text(json.dumps({"BMPC": {"dog-run": {"steps": [0]}}}))
     with pytest.raises(ConfigError, match=r"'curves\.json' holds no published curves"):
+        published.read(path)
+    path.write_text(json.dumps({"BMPC": {"wlak": CURVE}}))
+    with pytest.raises(ConfigError, match=r"holds no published curves.*unknown task 'wlak'"):
         published.read(path)
     with pytest.raises(ConfigError, match="nothing is there"):
         published.read(tmp_path / "other.json")

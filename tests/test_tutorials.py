@@ -50,6 +50,8 @@ def test_a_tutorial_is_stored_as_it_ran(path: Path):
 def test_a_tutorial_has_exercises_with_folded_solutions_and_figures_with_words(path: Path):
     exercises = [text(cell) for cell in cells(path, "markdown") if "} Exercise" in text(cell)]
     solutions = [c for c in cells(path, "code") if "hide-cell" in c["metadata"].get("tags", [])]
+    for solution in solutions:
+        assert solution["metadata"]["mystnb"]["code_prompt_show"] == "Show the solution"
     folded = [text(cell) for cell in cells(path, "markdown") if ":class: dropdown" in text(cell)]
     assert len(exercises) == len(solutions) + len(folded) >= 2
     for cell in cells(path, "code"):

@@ -11,18 +11,19 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
-_RESULTS = "results/"
+_RESULTS = ("results/", "appendix_g")  # pages that read runs/
 
 
 def reread_results(
     app: Sphinx, env: BuildEnvironment, added: set[str], changed: set[str], removed: set[str]
 ) -> Iterable[str]:
-    """Return the results pages if a file of a run has changed since they were built.
+    """Return the results pages if a file of a run, or code, has changed since they were built.
 
     Sphinx executes a notebook again only if the notebook itself has changed.
     """
-    folder = Path(app.srcdir).resolve().parent / "runs"
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in (".csv", ".json"))
+    root = Path(app.srcdir).resolve().parent
+    found = [*(root / "runs").rglob("*"), *(root / "pompc").rglob("*.py")]
+    paths = sorted(path for path in found if path.suffix in (".csv", ".json", ".py"))
     state = [(str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in paths]
     before, env.pompc_runs = getattr(env, "pompc_runs", None), state  # pyright: ignore
     return [] if before == state else [name for name in env.found_docs if name.startswith(_RESULTS)]

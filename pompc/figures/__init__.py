@@ -16,7 +16,6 @@ from pompc.figures.paper import (
     figure_7,
     figure_8,
 )
-from pompc.figures.published import read as read_published
 from pompc.figures.registry import draw, show
 from pompc.figures.reviewers import (
     aggregates,
@@ -26,6 +25,7 @@ from pompc.figures.reviewers import (
     wall_clock,
 )
 from pompc.figures.tables import final_returns, table_1, table_2, table_3
+from pompc.published import read as read_published
 
 __all__ = [
     "aggregates",

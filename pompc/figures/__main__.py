@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pompc import results, runs
+from pompc import published, results, runs
 from pompc.errors import ConfigError
-from pompc.figures import manifest, published, registry
+from pompc.figures import manifest, registry
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from pompc import files, results, runs, scores, statistics
-from pompc.figures import published as curves
+from pompc import published as curves
 from pompc.figures import registry, style
 
 NAME = "manifest.json"
@@ -86,7 +86,7 @@ def _sources(
 
 def code_digest() -> str:
     """Return the SHA-256 of the modules that draw, what they scale by, and what they draw with."""
-    others = [Path(str(module.__file__)) for module in (results, statistics, scores)]
+    others = [Path(str(module.__file__)) for module in (results, statistics, scores, curves)]
     paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM]
     parts = [f"{path.name} {files.checksum(path)}" for path in paths]
     parts += [f"{module.__name__} {module.__version__}" for module in (mpl, np, pd)]

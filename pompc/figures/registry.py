@@ -150,7 +150,7 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
     Args:
         name: one of `FIGURES`.
         results: what `pompc.results.collect` returned.
-        published: what `pompc.figures.published.read` returned.
+        published: what `pompc.published.read` returned.
 
     Raises:
         ConfigError: as in `entry`.

@@ -57,9 +57,9 @@ _KEYS = {  # row of Table 3 -> key of a preset
 }
 _CHOICES = {  # rows of Table 3 that a preset leaves to the caller -> what takes them
     "General: Optimizer": "Adam (β1 = 0.9, β2 = 0.999)",
-    "PO-MPC: KL reg. strength λ": "any `lam` from 0 to inf",
-    "PO-MPC: Learned intermediate prior policy": "`prior`: `replay` is No",
-    "PO-MPC: Prior policy learning loss": "`prior`: `forward_kl`, `reverse_kl`",
+    "PO-MPC: KL reg. strength λ": "lam: 0 to inf",
+    "PO-MPC: Learned intermediate prior policy": "prior: replay (No)",
+    "PO-MPC: Prior policy learning loss": "forward_kl, reverse_kl",
 }
 
 
@@ -142,7 +142,11 @@ def table_3() -> pd.DataFrame:
     rows = []
     for row in paper_numbers(3).to_dict(orient="records"):
         name, key = row["quantity"], _KEYS.get(row["quantity"])
-        presets = [_CHOICES[name]] * 2 if key is None else [_plain(p[key]) for p in (PAPER, LAPTOP)]
+        presets = (
+            [_CHOICES[name], "the same"]
+            if key is None
+            else [_plain(p[key]) for p in (PAPER, LAPTOP)]
+        )
         rows.append({"hyper-parameter": name, "Table 3": row["value"], "key": key or "",
                      "preset paper": presets[0], "preset laptop": presets[1]})  # fmt: skip
     return pd.DataFrame(rows)

@@ -36,7 +36,7 @@ def score_range(task: str) -> tuple[float, float] | None:
     counts as solved. A Gymnasium task and HumanoidBench's other tasks have no range of their own.
     """
     if task in HUMANOIDBENCH:
-        return _random_returns()[task], humanoid.TASKS[task.removeprefix(ROBOT)].target
+        return scores.score_range(task, _random_returns())
     if ":" in task or task.startswith((ROBOT, "h1-")):
         return None
     return 0.0, _HIGHEST_DMCONTROL

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from pompc import runs
+from pompc.envs import check_task, humanoid
 from pompc.errors import ConfigError
-from pompc.figures.tasks import HUMANOIDBENCH, ROBOT
 
 METHODS = {"BMPC": "bmpc", "TD-MPC2": "tdmpc2", "tdmpc2": "tdmpc2"}  # their names -> ours
 COLUMNS = ["method", "task", "env_step", "return", "low", "high"]
@@ -37,7 +37,8 @@ def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
         repeat.
 
     Raises:
-        ConfigError: for a path that is not there, or a file that holds something else.
+        ConfigError: for a path that is not there, a file that holds something else, or an
+            unknown task.
     """
     found = [_read_file(path) for path in files(paths)]
     if not found:
@@ -86,4 +87,4 @@ def _curve(method: str, task: str, curve: dict[str, list[float]]) -> pd.DataFram
 
 def _task(name: str) -> str:
     """Return our name of a task: HumanoidBench's have no robot in these files."""
-    return f"{ROBOT}{name}" if f"{ROBOT}{name}" in HUMANOIDBENCH else name
+    return check_task(f"h1hand-{name}" if name in humanoid.TASKS else name)
