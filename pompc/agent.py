@@ -98,11 +98,11 @@ def _init_optimizers(config: Config, model: Any, policy: Any, prior: Any) -> Opt
     )
 
 
-def adam(config: Config) -> optax.GradientTransformation:
+def adam(config: Config, eps: float = 1e-8) -> optax.GradientTransformation:
     """Return Adam at the learning rate of Table 3, or AdamW where weights decay."""
     if config.weight_decay:
-        return optax.adamw(config.learning_rate, weight_decay=config.weight_decay)
-    return optax.adam(config.learning_rate)
+        return optax.adamw(config.learning_rate, eps=eps, weight_decay=config.weight_decay)
+    return optax.adam(config.learning_rate, eps=eps)
 
 
 def model_optimizer(config: Config) -> optax.GradientTransformation:
@@ -116,7 +116,9 @@ def model_optimizer(config: Config) -> optax.GradientTransformation:
 
 def policy_optimizer(config: Config) -> optax.GradientTransformation:
     """Return Adam for the sampling policy or the prior, each with its own norm clipped."""
-    return optax.chain(optax.clip_by_global_norm(config.max_grad_norm), adam(config))
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm), adam(config, config.policy_adam_eps)
+    )
 
 
 def make_plan(

@@ -75,7 +75,13 @@ def _check_sizes(config: Any) -> None:
     _require(fits, config, "elites", f"at most plan_samples = {config.plan_samples}")
     fits = config.reanalyse_batch <= config.batch_size
     _require(fits, config, "reanalyse_batch", f"at most batch_size = {config.batch_size}")
-    for name in ("temperature", "learning_rate", "clone_std_factor", "seeding_plan_std"):
+    for name in (
+        "temperature",
+        "learning_rate",
+        "policy_adam_eps",
+        "clone_std_factor",
+        "seeding_plan_std",
+    ):
         positive = 0 < getattr(config, name) < math.inf
         _require(positive, config, name, "a finite number greater than 0")
     for low, high in (("symlog_min", "symlog_max"), ("log_std_min", "log_std_max")):

@@ -80,6 +80,7 @@ class Config:
     learning_rate: float
     encoder_learning_rate: float
     weight_decay: float = 0.0  # greater than 0: AdamW
+    policy_adam_eps: float = 1e-8  # ε in the Adam of policy and prior
     max_grad_norm: float
     discount: float  # γ
     time_discount: float  # ρ

@@ -69,6 +69,7 @@ METHODS = {
             "kl_reduction": "mean",
             "entropy_at_infinity": True,
             "log_std_min": -3.0,
+            "policy_adam_eps": 1e-5,
             "reanalyse_exploration": True,
         },
     ),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import actor, critic, learner, losses, replay
+from pompc import actor, agent, critic, learner, losses, replay
 from pompc.hypers import hypers
 from pompc.methods import METHODS
 from pompc.ops import Gaussian
@@ -194,6 +194,16 @@ def test_mean_of_two_heads_as_target(small):
     np.testing.assert_allclose(critic._reduce_heads(scene.world, values), [2.0, 4.5])
     least = Scene(small()).world
     np.testing.assert_allclose(critic._reduce_heads(least, values), [1.0, 4.0])
+
+
+@pytest.mark.parametrize(("method", "eps"), [("tdmpc2", 1e-8), ("bmpc", 1e-5)])
+def test_adam_of_the_policy_has_its_methods_epsilon(small, method, eps):
+    config = small(method=method)
+    adam = agent.policy_optimizer(config)
+    gradient = np.array([1e-6, -1e-5, 1e-3])
+    step, _ = adam.update(jnp.float32(gradient), adam.init(jnp.zeros(3)))
+    naive = -config.learning_rate * gradient / (np.abs(gradient) + eps)
+    np.testing.assert_allclose(step, naive, rtol=2e-3)
 
 
 def test_the_drawn_elite_is_the_clone_s_mean_by_option():

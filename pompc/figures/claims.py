@@ -1,7 +1,8 @@
 """The paper's claims against the runs at hand: each a difference, its interval, a verdict.
 
-A verdict follows from numbers by a rule that was fixed before the runs were made, so that it moves
-only when they do. Scores are normalised as in `pompc.figures.reviewers`.
+A verdict follows from numbers by a rule that was fixed when of the runs in `runs/small` only those
+of TD-MPC2 had ended, so that it moves only when they do. Scores are normalised as in
+`pompc.figures.reviewers`.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Comparison(NamedTuple):
 class Claim(NamedTuple):
     """What the paper says, and what of the runs tells."""
 
+    title: str
     sentence: str
     source: str
     comparisons: tuple[Comparison, ...]
@@ -58,21 +60,25 @@ class Claim(NamedTuple):
 
 CLAIMS = {
     "C1": Claim(
+        "does KL regularisation help?",
         "λ > 0 is more sample efficient than λ = 0 and than TD-MPC2.",
         "Figures 2 and 5, Table 1",
         tuple(Comparison(agent, other) for other in (_NONE, _TDMPC2) for agent in _WEIGHTS),
     ),
     "C2": Claim(
+        "is an intermediate λ ever worse than BMPC?",
         "Intermediate λ is never worse than BMPC (λ = ∞ on replayed planners).",
         "Section 5.1, Figure 2",
         tuple(Comparison(agent, _BMPC, matching=True) for agent in _WEIGHTS),
     ),
     "C3": Claim(
+        "learned prior or replayed planners?",
         "The learned prior matches or beats replayed planners.",
         "Figures 3 and 6",
         (Comparison(_LEARNED, _REPLAY, matching=True),),
     ),
     "C4": Claim(
+        "which direction of the KL, and where?",
         "A prior trained by forward KL helps where exploration decides, one trained by reverse KL "
         "where precision does.",
         "Figures 4 and 8",
@@ -82,6 +88,7 @@ CLAIMS = {
         ),
     ),
     "C5": Claim(
+        "the size of the KL term",
         "Mean and standard deviation of the KL term are larger with replayed planners than with "
         "the learned prior.",
         "Figure 7",
@@ -142,7 +149,8 @@ def evidence(name: str, results: Results, seed: int = 0) -> pd.DataFrame:
 
     Each comparison is made on each of its tasks and, where both agents have run several, on all of
     them together. `difference` is that of interquartile means over seeds, with a 95 % interval of
-    a bootstrap stratified by task; of fewer than `SEEDS` seeds no verdict is given.
+    a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
+    verdict is given.
 
     Args:
         name: a key of `CLAIMS`.
@@ -161,7 +169,11 @@ def _compare(
 ) -> list[dict[str, Any]]:
     """Return the rows of one comparison by one measure."""
     table = getattr(results, measure.table)
-    shown = (style.look(*agent).label for agent in (comparison.first, comparison.second))
+    # "λ" is PO-MPC's alone, so that its name need not stand before it.
+    shown = (
+        style.look(*agent).label.removeprefix("PO-MPC, ")
+        for agent in (comparison.first, comparison.second)
+    )
     head = {"compared": " against ".join(shown), "measure": measure.name}
     pairs = {}
     for task in comparison.tasks:
@@ -203,11 +215,12 @@ def _line(
     seeds = [min(map(len, side)) for side in (ours, theirs)]
     found = bootstrap_difference(ours, theirs, iqm, generator)
     verdict = judge(found, matching) if min(seeds) >= SEEDS else f"{CANNOT_TELL}: few seeds"
+    several = min(seeds) > 1
     return {
         "seeds": " and ".join(map(str, seeds)),
         "difference": float(found.center),
-        "low": float(found.low),
-        "high": float(found.high),
+        "low": float(found.low) if several else math.nan,
+        "high": float(found.high) if several else math.nan,
         "verdict": verdict,
     }
 
@@ -256,7 +269,8 @@ def _counted(table: pd.DataFrame) -> str:
 
 
 def _interval(row: Mapping[Any, Any]) -> str:
-    return f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+    interval = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] == row["low"] else ""
+    return f"{row['difference']:+.3f}{interval}"
 
 
 def readable(table: pd.DataFrame) -> pd.DataFrame:
