@@ -84,11 +84,16 @@ def create(
 
 
 def set_outcome(replay: Replay, reward: Array, terminated: Array) -> Replay:
-    """Store the outcome of the newest row's action; nothing happens at the start of an episode."""
+    """Store the outcome of the newest row's action; nothing happens at the start of an episode.
+
+    Of a population, all agents' outcomes are stored where an episode of one ends, and those of the
+    others once more with their next row: the return counts what is new in a row.
+    """
     newest = (replay.rows - 1) % replay.last.size
     slot = jnp.where(replay.last[newest], replay.last.size, newest)
     if replay.returns is not None:
-        so_far = replay.returns.so_far + jnp.where(replay.last[newest], 0.0, reward)
+        added = jnp.where(replay.last[newest], 0.0, reward - replay.reward[newest])
+        so_far = replay.returns.so_far + added
         replay = replay._replace(returns=replay.returns._replace(so_far=so_far))
     return replay._replace(
         reward=replay.reward.at[slot].set(reward, mode="drop"),

@@ -240,6 +240,23 @@ def test_rows_learn_the_return_of_their_episode():
     assert float(buffer.returns.best) == 400
 
 
+def test_an_episode_s_return_counts_each_reward_once_in_a_population():
+    """Where a neighbour's episode ends, `record_end` stores this agent's outcome a first time."""
+    buffer = replay.create(20, 1, 1, with_returns=True)
+    plan, one = Gaussian(jnp.zeros(1), jnp.ones(1)), jnp.ones(1)
+    flag = {value: jnp.bool_(value) for value in (False, True)}
+    buffer = replay.record(buffer, jnp.float32(0), flag[False], one, one, plan)
+    for step, reward in enumerate(jnp.float32([1, 2, 4, 8]), 1):
+        if step in (2, 3):
+            buffer = replay.record_end(buffer, reward, flag[False], one, plan, flag[False])
+        if step < 4:
+            buffer = replay.record(buffer, reward, flag[False], one, one, plan)
+    assert float(buffer.returns.so_far) == 1 + 2 + 4
+    buffer = replay.record_end(buffer, reward, flag[False], one, plan, flag[True])
+    np.testing.assert_array_equal(buffer.returns.of_row[:5], np.full(5, 15))
+    assert (float(buffer.returns.best), float(buffer.returns.so_far)) == (15, 0)
+
+
 @pytest.fixture(scope="module")
 def every_method(small, tmp_path_factory):
     """Return the table of one population in which every method learns a simple task."""
