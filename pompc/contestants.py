@@ -120,10 +120,10 @@ class Theirs:
     def measures(self) -> Measures:
         """Return what is timed."""
         measures: Measures = {
-            "plan": lambda: self.peer.plan(self.observation),
+            "plan": lambda: self.peer.act(self.observation, train=True),
             "update": self.peer.update,
         }
-        if self.peer.reanalyse:
+        if self.peer.name == "bmpc_jax":
             measures["reanalyse"] = self.peer.reanalyse
         return measures
 
@@ -141,14 +141,12 @@ class Theirs:
         seconds = np.zeros(3)
         for number in range(1, decisions + 1):
             clock = [time.perf_counter()]
-            action = self.peer.plan(self.observation)
+            action = self.peer.act(self.observation, train=True)
             clock.append(time.perf_counter())
             self._step(action)
             clock.append(time.perf_counter())
-            found = [self.peer.update()]
-            if self.peer.reanalyse and number % self.config.reanalyse_interval == 0:
-                found.append(self.peer.reanalyse())
-            jax.block_until_ready(found)
+            reanalyse_now = number % self.config.reanalyse_interval == 0
+            jax.block_until_ready(self.peer.update(reanalyse_now))
             clock.append(time.perf_counter())
             seconds += np.diff(clock)
         return seconds

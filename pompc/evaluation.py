@@ -35,6 +35,11 @@ def training_seed(config: Config) -> int:
     return _seeds(config, _TRAINING, 1)[0]
 
 
+def evaluation_seeds(config: Config, episodes: int) -> list[int]:
+    """Return the seeds of the environments that an agent is evaluated in."""
+    return _seeds(config, _EVALUATION, episodes)
+
+
 def _seeds(config: Config, stream: int, count: int) -> list[int]:
     sequence = np.random.SeedSequence(config.seed, spawn_key=(stream,))
     return [int(seed) for seed in sequence.generate_state(count)]
@@ -55,7 +60,7 @@ class Returns:
         """Keep what every evaluation needs; environments are made anew for each."""
         self._programs, self._episodes = programs, episodes
         self._agents = [config for group in programs.groups for config in group.agents]
-        self._seeds = np.array([_seeds(config, _EVALUATION, episodes) for config in self._agents])
+        self._seeds = np.array([evaluation_seeds(config, episodes) for config in self._agents])
 
     def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate the planner without exploration noise."""
@@ -84,13 +89,19 @@ class Returns:
         seeds = [int(seed) for seed in self._seeds.flat]
         workers = runtime.cores() if len(self._agents) > 1 else 0
         with make_vector(self._agents[0].task, seeds, workers) as vector:
-            return _first_episodes(vector, act, self._seeds)
+            return first_episodes(vector, act, self._seeds)
 
 
-def _first_episodes(
-    vector: Vector, act: Callable[[np.ndarray], Array], seeds: np.ndarray
+def first_episodes(
+    vector: Vector, act: Callable[[np.ndarray], Array | np.ndarray], seeds: np.ndarray
 ) -> Evaluation:
-    """Run every environment to the end of its first episode."""
+    """Run every environment to the end of its first episode.
+
+    Args:
+        vector: environments of `P` agents, `N` each.
+        act: a function of observations `[P, N, O]` that returns actions `[P, N, A]`.
+        seeds: of the environments, `[P, N]`.
+    """
     observation = vector.reset()
     totals, running = np.zeros(vector.count), np.ones(vector.count, bool)
     taken: list[np.ndarray] = []

@@ -9,9 +9,8 @@ from __future__ import annotations
 import importlib
 import sys
 import types
-from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -26,19 +25,35 @@ from pompc.ops import Gaussian, kl_divergence
 NAMES = ("tdmpc2_jax", "bmpc_jax")
 
 
-class Peer(NamedTuple):
-    """A peer's agent and buffer, behind functions that the benchmark times."""
+class Peer(Protocol):
+    """A peer's agent and buffer, as the benchmark and `pompc.peer_runs` drive them."""
 
     name: str
-    plan: Callable[[np.ndarray], np.ndarray]  # observation [1, O] -> action [1, A]
-    insert: Callable[[dict[str, np.ndarray]], None]  # a transition, leading axis 1
-    update: Callable[[], Any]  # one update of everything but reanalyse; returns what to wait for
-    reanalyse: Callable[[], Any] | None
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
+        ...
+
+    def begin_episode(self) -> None:
+        """Forget the previous plan, which the next one would start from."""
+        ...
+
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        """Store a transition, leading axis 1, with what was planned for it."""
+        ...
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        """Update everything once as its training script does; return what to wait for."""
+        ...
+
+    def reanalyse(self) -> Any:
+        """Plan anew for the last batch, where it does so; return what to wait for, or None."""
+        ...
 
 
 def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Peer | None:
     """Return a peer at the hyper-parameters of `config`, or None where it cannot be imported."""
-    make = {"tdmpc2_jax": _tdmpc2_jax, "bmpc_jax": _bmpc_jax}[name]
+    make = {"tdmpc2_jax": _Tdmpc2Jax, "bmpc_jax": _BmpcJax}[name]
     try:
         return make(config, observation_dim, action_dim)
     except ImportError as error:
@@ -46,77 +61,117 @@ def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Pe
         return None
 
 
-def _tdmpc2_jax(config: Config, observation_dim: int, action_dim: int) -> Peer:
-    package = importlib.import_module("tdmpc2_jax")
-    agent_key, plan_key = jax.random.split(jax.random.PRNGKey(0))
-    model = _world_model("tdmpc2_jax", config, observation_dim, action_dim, symlog_obs=False)
-    agent = package.TDMPC2.create(
-        world_model=model, mpc=True, **_planning(config), consistency_coef=config.consistency_coef,
-        reward_coef=config.reward_coef, value_coef=config.value_coef, continue_coef=1.0,
-        entropy_coef=config.entropy_coef,
-    )  # fmt: skip
-    buffer = _buffer("tdmpc2_jax", observation_dim, action_dim, vectorized=True)
-    memory: dict[str, Any] = {"agent": agent, "plan": None, "key": agent_key}
+class _Keys:
+    """A stream of random keys."""
 
-    def plan(observation: np.ndarray) -> np.ndarray:
-        action, memory["plan"] = memory["agent"].act(
-            observation, prev_plan=memory["plan"], train=True, key=plan_key
+    def __init__(self, seed: int) -> None:
+        self._key = jax.random.PRNGKey(seed)
+
+    def __call__(self) -> jax.Array:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+
+class _Tdmpc2Jax:
+    name = "tdmpc2_jax"
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        package = importlib.import_module(self.name)
+        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        model = _world_model(self.name, config, observation_dim, action_dim, symlog_obs=False)
+        self._agent = package.TDMPC2.create(
+            world_model=model, mpc=True, **_planning(config), continue_coef=1.0,
+            consistency_coef=config.consistency_coef, reward_coef=config.reward_coef,
+            value_coef=config.value_coef, entropy_coef=config.entropy_coef,
+        )  # fmt: skip
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, vectorized=True)
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        action, self._plan = self._agent.act(
+            observation, prev_plan=self._plan, train=train, key=self._key()
         )
         return np.asarray(action)
 
-    def update() -> Any:
-        memory["key"], key = jax.random.split(memory["key"])
-        batch = buffer.sample(config.batch_size, config.horizon)
-        memory["agent"], found = memory["agent"].update(**_sequences(batch), key=key)
-        return memory["agent"].model.policy_model.params, found
+    def begin_episode(self) -> None:
+        self._plan = None
 
-    return Peer("tdmpc2_jax", plan, buffer.insert, update, None)
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        self._buffer.insert(transition)
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        del reanalyse_now, pretrain  # it has no reanalyse, and trains everything from the start
+        batch = self._buffer.sample(self._config.batch_size, self._config.horizon)
+        self._agent, found = self._agent.update(**_sequences(batch), key=self._key())
+        return self._agent.model.policy_model.params, found
+
+    def reanalyse(self) -> None:
+        return None
 
 
-def _bmpc_jax(config: Config, observation_dim: int, action_dim: int) -> Peer:
-    _stand_in_for_distributions()
-    package = importlib.import_module("bmpc_jax")
-    agent_key, plan_key = jax.random.split(jax.random.PRNGKey(0))
-    model = _world_model("bmpc_jax", config, observation_dim, action_dim)
-    agent = package.BMPC.create(
-        world_model=model, **_planning(config), consistency_loss_scale=config.consistency_coef,
-        reward_loss_scale=config.reward_coef, value_loss_scale=config.value_coef,
-        continue_loss_scale=1.0,
-    )  # fmt: skip
-    expert = {"expert_mean": np.zeros((1, action_dim), np.float32),
-              "expert_std": np.ones((1, action_dim), np.float32)}  # fmt: skip
-    buffer = _buffer("bmpc_jax", observation_dim, action_dim, **expert)
-    memory: dict[str, Any] = {"agent": agent, "plan": None, "key": agent_key}
+class _BmpcJax:
+    name = "bmpc_jax"
 
-    def plan(observation: np.ndarray) -> np.ndarray:
-        action, memory["plan"] = memory["agent"].act(
-            obs=observation, prev_plan=memory["plan"], mpc=True, deterministic=False, train=True,
-            key=plan_key,
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        _stand_in_for_distributions()
+        package = importlib.import_module(self.name)
+        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        model = _world_model(self.name, config, observation_dim, action_dim)
+        self._agent = package.BMPC.create(
+            world_model=model, **_planning(config), consistency_loss_scale=config.consistency_coef,
+            reward_loss_scale=config.reward_coef, value_loss_scale=config.value_coef,
+            continue_loss_scale=1.0,
+        )  # fmt: skip
+        self._unplanned = {"expert_mean": np.zeros((1, action_dim), np.float32),
+                           "expert_std": np.ones((1, action_dim), np.float32)}  # fmt: skip
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, **self._unplanned)
+        self._encoded: Any = None
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        action, self._plan = self._agent.act(
+            obs=observation, prev_plan=self._plan, mpc=True, deterministic=False, train=train,
+            key=self._key(),
         )  # fmt: skip
         return np.asarray(action)
 
-    def update() -> Any:
-        memory["key"], model_key, policy_key = jax.random.split(memory["key"], 3)
-        sampled = buffer.sample(config.batch_size, config.horizon)
+    def begin_episode(self) -> None:
+        self._plan = None
+
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        plan = self._unplanned if self._plan is None else _expert(self._plan)
+        self._buffer.insert(transition | plan)
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        sampled, rows = self._buffer.sample(
+            self._config.batch_size, self._config.horizon, return_inds=True
+        )
         # With one environment its buffer keeps that axis, which the update does not expect.
         batch = {name: values.squeeze(2) for name, values in sampled.items()}
-        agent, found = memory["agent"].update_world_model(**_sequences(batch), key=model_key)
-        memory["encoded"] = found["encoder_zs"]
-        memory["agent"], policy = agent.update_policy(
+        self._agent, found = self._agent.update_world_model(**_sequences(batch), key=self._key())
+        self._encoded = found["encoder_zs"]
+        if reanalyse_now:
+            _, plan = self.reanalyse()
+            for name, values in _expert(plan).items():
+                batch[name][:, : self._config.reanalyse_batch] = values
+                replanned = rows[: self._config.reanalyse_batch]
+                self._buffer.data[name][replanned, 0] = np.swapaxes(values, 0, 1)
+        if pretrain:
+            return found["encoder_zs"]
+        self._agent, policy = self._agent.update_policy(
             zs=found["latent_zs"], expert_mean=batch["expert_mean"],
             expert_std=(batch["expert_std"] * 1.5).clip(0.1, None), finished=found["finished"],
-            key=policy_key,
+            key=self._key(),
         )  # fmt: skip
-        return memory["agent"].model.policy_model.params, policy
+        return self._agent.model.policy_model.params, policy
 
-    def reanalyse() -> Any:
-        latents = memory["encoded"][:, : config.reanalyse_batch]
-        return memory["agent"].plan(z=latents, horizon=config.horizon, key=plan_key)
+    def reanalyse(self) -> Any:
+        latents = self._encoded[:, : self._config.reanalyse_batch]
+        return self._agent.plan(z=latents, horizon=self._config.horizon, key=self._key())
 
-    def insert(transition: dict[str, np.ndarray]) -> None:
-        buffer.insert(transition | expert)
 
-    return Peer("bmpc_jax", plan, insert, update, reanalyse)
+def _expert(plan: Any) -> dict[str, np.ndarray]:
+    """Return what bmpc_jax stores of a plan: the mean and std of its first action."""
+    return {"expert_mean": np.asarray(plan[2][..., 0, :]),
+            "expert_std": np.asarray(plan[3][..., 0, :])}  # fmt: skip
 
 
 def _world_model(
@@ -132,7 +187,7 @@ def _world_model(
           for _ in range(config.encoder_layers - 1)],
         networks.NormedLinear(config.latent_dim, activation=last),
     ])  # fmt: skip
-    encoder_key, key = jax.random.split(jax.random.PRNGKey(1))
+    encoder_key, key = jax.random.split(jax.random.PRNGKey(config.seed + 1))
     params = encoder.init(encoder_key, jnp.zeros((1, observation_dim)))["params"]
     optimizer = optax.chain(
         optax.zero_nans(), optax.clip_by_global_norm(config.max_grad_norm),
@@ -160,7 +215,9 @@ def _planning(config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _buffer(package: str, observation_dim: int, action_dim: int, **more: Any) -> Any:
+def _buffer(
+    package: str, config: Config, observation_dim: int, action_dim: int, **more: Any
+) -> Any:
     observation, flag = np.zeros((1, observation_dim), np.float32), np.zeros(1, bool)
     vectorized = {"vectorized": more.pop("vectorized")} if "vectorized" in more else {}
     example = {
@@ -170,7 +227,11 @@ def _buffer(package: str, observation_dim: int, action_dim: int, **more: Any) ->
     }  # fmt: skip
     data = importlib.import_module(f"{package}.data")
     return data.SequentialReplayBuffer(
-        capacity=20_000, num_envs=1, seed=0, dummy_input=example | more, **vectorized
+        capacity=config.buffer_size,
+        num_envs=1,
+        seed=config.seed,
+        dummy_input=example | more,
+        **vectorized,
     )
 
 

@@ -1,0 +1,93 @@
+"""What a public implementation is made to do when it is trained beside ours."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from pompc import ConfigError, peer_runs, peers
+
+
+class Recorder:
+    """A peer that learns nothing and keeps what it was asked for."""
+
+    name = "tdmpc2_jax"
+
+    def __init__(self):
+        self.stored, self.updates, self.noisy, self.begun = [], [], [], 0
+
+    def act(self, observation, train):
+        self.noisy.append(train)
+        return np.full((len(observation), 1), 0.5, np.float32)
+
+    def begin_episode(self):
+        self.begun += 1
+
+    def insert(self, transition):
+        self.stored.append(transition)
+
+    def update(self, reanalyse_now=False, pretrain=False):
+        self.updates.append((reanalyse_now, pretrain))
+
+    def reanalyse(self):
+        raise AssertionError("an update reanalyses by itself")
+
+
+@pytest.fixture
+def config(small):
+    return small(method="tdmpc2", steps=2400, evaluate_every=1200, evaluation_episodes=3)
+
+
+@pytest.fixture
+def trained(config, tmp_path, monkeypatch):
+    peer = Recorder()
+    monkeypatch.setattr(peers, "load", lambda *_: peer)
+    peer_runs.train("tdmpc2_jax", config, tmp_path / "run")
+    return peer, tmp_path / "run"
+
+
+def test_a_peer_decides_and_updates_as_often_as_ours(trained, config):
+    peer, _ = trained
+    seeded, interval = config.seeding_decisions, config.reanalyse_interval
+    assert len(peer.stored) == config.decisions
+    assert sum(peer.noisy) == config.decisions - seeded
+    assert [pretrain for _, pretrain in peer.updates] == [True] * seeded + [False] * (
+        config.decisions - seeded
+    )
+    counts = [*range(seeded), *range(seeded, config.decisions)]
+    assert [now for now, _ in peer.updates] == [count % interval == 0 for count in counts]
+
+
+def test_a_peer_stores_the_episodes_that_it_saw(trained, config):
+    peer, _ = trained
+    length = 1000 // config.action_repeat
+    ends = [bool(stored["truncated"][0]) for stored in peer.stored]
+    assert [place for place, end in enumerate(ends, 1) if end] == [length, 2 * length]
+    for before, after, end in zip(peer.stored, peer.stored[1:], ends, strict=False):
+        assert np.array_equal(before["next_observation"], after["observation"]) != end
+    rounds = 3  # evaluations at 0, 1200 and 2400 steps
+    assert peer.begun == 2 + 2 * rounds
+
+
+def test_a_peer_is_evaluated_where_ours_is(trained, config):
+    _, folder = trained
+    with (folder / "returns.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["env_step"]) for row in rows] == [0, 1200, 2400]
+    assert {row["method"] for row in rows} == {"tdmpc2_jax"}
+    # It never learns, and the environments are the same each time.
+    assert len({row["return"] for row in rows}) == 1
+    assert 0 < float(rows[0]["return"]) < 1000
+    assert peer_runs.Config.from_json((folder / "settings.json").read_text()) == config
+
+
+def test_a_folder_with_a_run_is_left_alone(trained, config):
+    _, folder = trained
+    with pytest.raises(ConfigError, match="holds a run"):
+        peer_runs.train("tdmpc2_jax", config, folder)
+
+
+def test_a_peer_that_is_not_there_is_named(config, tmp_path):
+    with pytest.raises(ConfigError, match="bmpc_jax cannot be imported: put its checkout"):
+        peer_runs.train("bmpc_jax", config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
