@@ -84,9 +84,9 @@ def _record(peer: peers.Peer, config: Config, decision: int, started: float, run
     """Evaluate, and add a row to `returns.csv`."""
     found, step = _evaluate(peer, config), decision * config.action_repeat
     seconds = round(time.perf_counter() - started, 1)
-    row = {"task": config.task, "method": peer.name, "lam": config.lam, "prior": config.prior,
-           "seed": config.seed, "env_step": step, "decision": decision, "return": found,
-           "wall_s": seconds}  # fmt: skip
+    row = {"task": config.task, "peer": peer.name, "method": config.method, "lam": config.lam,
+           "prior": config.prior, "seed": config.seed, "env_step": step, "decision": decision,
+           "return": found, "wall_s": seconds}  # fmt: skip
     runs.append_rows(run_dir / "returns.csv", [row])
     print(f"{step:,} of {config.steps:,} environment steps: return {found}, "
           f"{progress.duration(seconds)}", flush=True)  # fmt: skip

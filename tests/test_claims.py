@@ -185,3 +185,17 @@ def test_reanalyse_is_most_of_the_arithmetic_and_a_second_critic_is_not():
     assert table.loc["pompc", "decision"] == pytest.approx(
         table.loc["pompc", ["plan", "update", "reanalyse"]].sum()
     )
+
+
+def test_a_public_implementation_stands_beside_the_seeds_of_its_method():
+    tdmpc2 = ("tdmpc2", 0.0, "reverse_kl")
+    ours = made({(tdmpc2, "walker-run"): [400.0, 600.0], (LEARNED, "walker-run"): [9.0]}).returns
+    theirs = made({(tdmpc2, "walker-run"): [300.0], (BMPC, "walker-run"): [200.0]}).returns
+    peers = {"tdmpc2": "tdmpc2_jax", "bmpc_v3": "bmpc_jax"}
+    bmpc, td = figures.beside(ours, theirs.assign(peer=theirs["method"].map(peers))).axes
+    assert (bmpc.get_title(), td.get_title()) == (
+        "Walker Run, beside bmpc_jax", "Walker Run, beside tdmpc2_jax",
+    )  # fmt: skip
+    assert _texts(bmpc) == ["not run by this code: bmpc_v3"]
+    public, first, second, mean = (line.get_ydata()[-1] for line in td.lines)
+    assert [public, first, second, mean] == [300.0, 400.0, 600.0, 500.0]

@@ -74,7 +74,7 @@ def test_a_peer_is_evaluated_where_ours_is(trained, config):
     with (folder / "returns.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["env_step"]) for row in rows] == [0, 1200, 2400]
-    assert {row["method"] for row in rows} == {"tdmpc2_jax"}
+    assert {(row["peer"], row["method"]) for row in rows} == {("tdmpc2_jax", "tdmpc2")}
     # It never learns, and the environments are the same each time.
     assert len({row["return"] for row in rows}) == 1
     assert 0 < float(rows[0]["return"]) < 1000

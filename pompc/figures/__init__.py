@@ -3,6 +3,7 @@
 `python -m pompc.figures` draws all figures into `figures/`, and again only those that changed.
 """
 
+from pompc.figures.beside import beside
 from pompc.figures.captions import notice
 from pompc.figures.forest import forest
 from pompc.figures.learning import learning_curve
@@ -29,6 +30,7 @@ from pompc.published import read as read_published
 
 __all__ = [
     "aggregates",
+    "beside",
     "draw",
     "figure_1",
     "figure_2",
