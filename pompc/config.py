@@ -91,6 +91,7 @@ class Config:
     value_coef: float
     kl_value_coef: float  # "biased value function coef." in Table 3
     kl_value_trains_model: bool = True  # J(θ̃_Q) reaches encoder and dynamics, as J(θ_Q) does
+    kl_in_target: bool = True  # Eq. (17) takes λ KL off; else it stands in Eq. (18) alone
     entropy_coef: float  # α
     entropy_times_actions: bool = True  # entropy multiplied by the number of action dimensions
     entropy_at_infinity: bool = False  # λ = inf keeps the entropy bonus

@@ -15,7 +15,7 @@ class Hypers(NamedTuple):
     """What makes a method, as float32 scalars, so that agents that differ share one program."""
 
     kl_weight: Array  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
-    kl_target_weight: Array  # λ in Eq. (17); 0 where λ = inf, never inf · 0
+    kl_target_weight: Array  # λ in Eq. (17), or 0; where λ = inf 0 as well, never inf · 0
     value_weight: Array  # of Q^λ in Eq. (18); 0 where λ = inf
     entropy_weight: Array  # α in Eq. (18) and (34); 0 where λ = inf
     cross_entropy_weight: Array  # β in Eq. (34)
@@ -41,7 +41,7 @@ def hypers(config: Config) -> Hypers:
     has_entropy = finite or config.entropy_at_infinity
     return Hypers(
         kl_weight=jnp.float32(config.lam if finite else 1.0),
-        kl_target_weight=jnp.float32(config.lam if finite else 0.0),
+        kl_target_weight=jnp.float32(config.lam if finite and config.kl_in_target else 0.0),
         value_weight=jnp.float32(finite),
         entropy_weight=jnp.float32(config.entropy_coef if has_entropy else 0.0),
         cross_entropy_weight=jnp.float32(config.cross_entropy_coef),

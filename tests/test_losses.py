@@ -99,6 +99,15 @@ def test_kl_td_target_eq_17(scene, replayed, scale):
     np.testing.assert_allclose(scene.targets(weighted).kl_q, expected, rtol=1e-4)
 
 
+def test_the_kl_leaves_the_target_only_as_an_option(small):
+    """The option leaves Eq. (18) as it is."""
+    settings = {"lam": 0.7, "prior": "replay"}
+    within, without = (hypers(small(kl_in_target=option, **settings)) for option in (True, False))
+    assert float(within.kl_target_weight) == pytest.approx(0.7)
+    assert without.kl_target_weight == 0
+    assert without == within._replace(kl_target_weight=without.kl_target_weight)
+
+
 def test_world_model_and_value_losses_eq_14_and_16(scene):
     q_target = scene.oracle_targets(oracle.td_targets)
     targets = critic.TDTargets(jnp.float32(q_target), jnp.float32(q_target * 0.5 - 1))
