@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,12 @@ from pompc.world_model import WorldModel
 # A rough guess: elementwise work beside the products, which a decision's time also goes to.
 _SHARE_OF_PRODUCTS = 0.6
 _EPISODE_STEPS = 1000
+_COMPARED: dict[str, dict[str, Any]] = {
+    "TD-MPC2": {"method": "tdmpc2"},
+    "BMPC, Variant 3": {"method": "bmpc_v3"},
+    "PO-MPC, λ = 1, replayed planner": {"prior": "replay"},
+    "PO-MPC, λ = 1": {},
+}
 
 
 class Cost(NamedTuple):
@@ -80,6 +86,20 @@ def table(agents: Mapping[str, Config]) -> pd.DataFrame:
     columns = ["plan", "update", "reanalyse"]
     gigas = pd.DataFrame.from_dict(rows, orient="index", columns=columns) / 1e9
     return gigas.assign(decision=gigas.sum(axis=1))
+
+
+def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
+    """Return `table` of TD-MPC2, BMPC and PO-MPC, and ratios of a decision to the former two.
+
+    Args:
+        task: whose sizes count.
+        preset: `paper` or `laptop`.
+    """
+    agents = {name: Config(task, preset=preset, **own) for name, own in _COMPARED.items()}
+    products = table(agents)
+    decision = products["decision"]
+    ratios = {f"of {name}'s": decision / decision[name] for name in list(_COMPARED)[:2]}
+    return products.assign(**ratios).round(2)
 
 
 def estimated_seconds(groups: Sequence[Group]) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,11 +21,14 @@ from pompc.errors import ConfigError, nearest
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
 PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
+# Profile -> folder of runs/ with the runs of public implementations of its preset.
+PEERS = {"small": "peers"}
 AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
 CELL = ["task", *AGENT]  # what a figure draws as one curve
 _RETURNS = [*CELL, "seed", "env_step", "decision", "return", "return_policy", "wall_s"]
 # Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
 _ORIGIN = ["run", "agent", "agents", "settings", "preset", "commit", "finished", "device"]
+_PUBLIC = [*CELL, "seed", "env_step", "peer", "return"]
 _REQUIRED = [*CELL, "seed", "preset", "steps"]  # of config.json
 _FILES = ("config.json", "provenance.json", *runs.TABLES)
 _REPEATED = {*CELL, "seed", "seeds", "steps"}  # settings in which the curves of a cell may differ
@@ -39,6 +42,8 @@ class Results(NamedTuple):
     metrics: pd.DataFrame  # metrics.csv, with the same columns that tell agents and runs apart
     digests: dict[str, str]  # run -> SHA-256 of its files
     warnings: tuple[str, ...]  # a sentence for each run or agent that was left out
+    # Returns of public implementations, named in `peer`, and of ours of the same tasks and methods.
+    peers: pd.DataFrame = pd.DataFrame()
 
 
 class _MalformedError(ValueError):
@@ -58,24 +63,39 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     Raises:
         ConfigError: for an unknown profile.
     """
-    folders = _folders(profile, root or runs.ROOT / "runs")
-    found: list[tuple[pd.DataFrame, pd.DataFrame]] = []
-    digests, warnings = {}, []
+    root = root or runs.ROOT / "runs"
+    own = _read_all(_folders(profile, root), _read)
+    returns = _joined([tables[0] for tables in own.tables], [*_RETURNS, *_ORIGIN])
+    metrics = _joined([tables[1] for tables in own.tables], [*CELL, "seed", "env_step", *_ORIGIN])
+    kept, left_out = _comparable(returns)
+    returns, metrics = _only(returns, kept), _only(metrics, kept)
+    others = _read_all([root / PEERS[profile]] if profile in PEERS else [], _read_public)
+    public = _joined([tables[0] for tables in others.tables], [*_PUBLIC, *_ORIGIN])
+    warnings = (*own.warnings, *others.warnings, *left_out)
+    digests = own.digests | others.digests
+    return Results(profile, returns, metrics, digests, warnings, _beside(public, returns))
+
+
+class _Read(NamedTuple):
+    """What folders of runs hold."""
+
+    tables: list[tuple[pd.DataFrame, ...]]  # of each run, with its name
+    digests: dict[str, str]
+    warnings: list[str]
+
+
+def _read_all(folders: Sequence[Path], read: Callable[[Path], tuple[pd.DataFrame, ...]]) -> _Read:
+    """Read every run below the folders; name those that cannot be read."""
+    found = _Read([], {}, [])
     for folder in folders:
         for run in _run_folders(folder):
             name = _name(run, folder)
             try:
-                returns, metrics = _read(run)
+                found.tables.append(tuple(table.assign(run=name) for table in read(run)))
+                found.digests[name] = digest(run)
             except (ValueError, KeyError, TypeError, OSError) as error:
-                warnings.append(f"`{name}` cannot be read: {_sentence(error)}")
-                continue
-            digests[name] = digest(run)
-            found.append((returns.assign(run=name), metrics.assign(run=name)))
-    returns = _joined([returns for returns, _ in found], [*_RETURNS, *_ORIGIN])
-    metrics = _joined([metrics for _, metrics in found], [*CELL, "seed", "env_step", *_ORIGIN])
-    kept, left_out = _comparable(returns)
-    tables = (_only(returns, kept), _only(metrics, kept))
-    return Results(profile, *tables, digests, (*warnings, *left_out))
+                found.warnings.append(f"`{name}` cannot be read: {_sentence(error)}")
+    return found
 
 
 def _folders(profile: str, root: Path) -> list[Path]:
@@ -132,6 +152,22 @@ def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return tables[0], tables[1]
 
 
+def _read_public(run: Path) -> tuple[pd.DataFrame]:
+    """Return the evaluations of a run of a public implementation."""
+    facts = runs.read_provenance(run)
+    missing = [name for name in ("preset", "commit") if name not in facts]
+    if missing:
+        raise _MalformedError(f"provenance.json lacks {', '.join(missing)}")
+    origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True}
+    return (_read_table(run, _PUBLIC).assign(**origin),)
+
+
+def _beside(public: pd.DataFrame, returns: pd.DataFrame) -> pd.DataFrame:
+    """Return public rows and, without a `peer`, ours of the same tasks and methods."""
+    same = returns.merge(public[["task", "method"]].drop_duplicates(), on=["task", "method"])
+    return _joined([public, same.assign(peer=None)], [*_PUBLIC, *_ORIGIN])
+
+
 def _agents(run: Path) -> list[dict[str, Any]]:
     """Return the configurations in config.json, unknown tasks and all."""
     path = run / "config.json"
@@ -151,16 +187,22 @@ def _agents(run: Path) -> list[dict[str, Any]]:
 
 def _read_returns(run: Path) -> pd.DataFrame:
     """Return returns.csv with the number of each row's agent in the population."""
-    if not (run / "returns.csv").exists():
-        raise _MalformedError("there is no returns.csv, so no evaluation yet")
-    table = runs.read_table(run / "returns.csv")
-    missing = [name for name in _RETURNS if name not in table]
-    if missing:
-        raise _MalformedError(f"returns.csv lacks {', '.join(missing)}")
+    table = _read_table(run, _RETURNS)
     numbers = table[["lam", "seed", "env_step", "return", "return_policy", "wall_s"]].astype(float)
     if not len(table) or not np.isfinite(numbers.drop(columns="lam")).all(axis=None):
         raise _MalformedError("returns.csv holds no returns, or some that are no number")
     return table.assign(lam=numbers["lam"], agent=table.groupby("env_step").cumcount())
+
+
+def _read_table(run: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return returns.csv, which must have these columns."""
+    if not (run / "returns.csv").exists():
+        raise _MalformedError("there is no returns.csv, so no evaluation yet")
+    table = runs.read_table(run / "returns.csv")
+    missing = [name for name in columns if name not in table]
+    if missing:
+        raise _MalformedError(f"returns.csv lacks {', '.join(missing)}")
+    return table
 
 
 def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import written
 from matplotlib.axes import Axes
 
 from pompc import cost, figures, results
-from pompc.config import Config
-from pompc.figures import claims
+from pompc.figures import claims, evidence
 from pompc.statistics import Interval, bootstrap_difference, iqm
 
 LEARNED, REPLAY = ("pompc", 1.0, "reverse_kl"), ("pompc", 1.0, "replay")
@@ -42,36 +42,36 @@ def test_a_difference_is_that_of_normalised_scores_after_the_untrained_evaluatio
         (LEARNED, "walker-run"): [600.0, 620.0, 640.0],
         (REPLAY, "walker-run"): [200.0, 220.0, 240.0],
     })  # fmt: skip
-    table = claims.evidence("C3", found)
+    table = evidence.gather("C3", found)
     area, last = row(table, "mean score over training"), row(table, "last score")
     assert area["difference"] == pytest.approx(0.3)  # 0.75 of the last score, on average
     assert last["difference"] == pytest.approx(0.4)
     assert area["seeds"] == "3 and 3"
-    assert area["verdict"] == last["verdict"] == claims.SUPPORTS
-    assert set(table["verdict"]) == {claims.SUPPORTS, claims.NOT_RUN}
+    assert area["verdict"] == last["verdict"] == evidence.SUPPORTS
+    assert set(table["verdict"]) == {evidence.SUPPORTS, evidence.NOT_RUN}
 
 
 def test_agents_are_compared_as_far_as_both_were_run():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
     table = found.returns
     cut = table.loc[(table["prior"] != "replay") | (table["env_step"] < 200)]
-    evidence = claims.evidence("C3", found._replace(returns=cut))
-    assert row(evidence, "last score")["difference"] == pytest.approx(0.2)
+    table = evidence.gather("C3", found._replace(returns=cut))
+    assert row(table, "last score")["difference"] == pytest.approx(0.2)
 
 
 def test_few_seeds_have_no_verdict_and_no_seeds_no_number():
     two = made({(LEARNED, "walker-run"): [600.0] * 2, (REPLAY, "walker-run"): [200.0] * 3})
-    assert row(claims.evidence("C3", two), "last score")["verdict"] == "cannot tell: few seeds"
+    assert row(evidence.gather("C3", two), "last score")["verdict"] == "cannot tell: few seeds"
     one = row(
-        claims.evidence(
+        evidence.gather(
             "C3", made({(agent, "walker-run"): [600.0] for agent in (LEARNED, REPLAY)})
         ),
         "last score",
     )
     assert one[["low", "high"]].isna().all(), "one seed has no interval"
-    assert claims.readable(claims.evidence("C3", two))["difference"].str.contains(r"\[").all()
-    none = claims.evidence("C3", made({(LEARNED, "walker-run"): [600.0] * 3}))
-    assert set(none["verdict"]) == {claims.NOT_RUN}
+    assert evidence.readable(evidence.gather("C3", two))["difference"].str.contains(r"\[").all()
+    none = evidence.gather("C3", made({(LEARNED, "walker-run"): [600.0] * 3}))
+    assert set(none["verdict"]) == {evidence.NOT_RUN}
     assert none["difference"].isna().all()
 
 
@@ -81,33 +81,33 @@ def test_tasks_that_both_have_run_are_pooled():
         for agent, last in ((LEARNED, 500.0), (REPLAY, 400.0))
         for task in ("walker-run", "hopper-stand")
     })  # fmt: skip
-    pooled = row(claims.evidence("C3", found), "last score", "all 2")
+    pooled = row(evidence.gather("C3", found), "last score", "all 2")
     assert pooled["difference"] == pytest.approx(0.1)
 
 
 def test_the_kl_term_is_compared_by_its_logarithm():
     found = made({(LEARNED, "walker-run"): [1.0] * 3, (REPLAY, "walker-run"): [1.0] * 3})
-    table = claims.evidence("C5", found)
+    table = evidence.gather("C5", found)
     assert row(table, "log of the KL term's mean")["difference"] == pytest.approx(np.log(2.0))
     assert row(table, "log of its standard deviation")["difference"] == 0.0
-    assert list(table["verdict"]).count(claims.CANNOT_TELL) == 1
+    assert list(table["verdict"]).count(evidence.CANNOT_TELL) == 1
 
 
 @pytest.mark.parametrize(
     ("interval", "better", "matching"),
     [
-        ((0.01, 0.2), claims.SUPPORTS, claims.SUPPORTS),
-        ((-0.04, 0.2), claims.CANNOT_TELL, claims.SUPPORTS),
-        ((-0.06, 0.2), claims.CANNOT_TELL, claims.CANNOT_TELL),
-        ((-0.2, -0.01), claims.CONTRADICTS, claims.CONTRADICTS),
-        ((-0.04, -0.01), claims.CONTRADICTS, claims.SUPPORTS),
+        ((0.01, 0.2), evidence.SUPPORTS, evidence.SUPPORTS),
+        ((-0.04, 0.2), evidence.CANNOT_TELL, evidence.SUPPORTS),
+        ((-0.06, 0.2), evidence.CANNOT_TELL, evidence.CANNOT_TELL),
+        ((-0.2, -0.01), evidence.CONTRADICTS, evidence.CONTRADICTS),
+        ((-0.04, -0.01), evidence.CONTRADICTS, evidence.SUPPORTS),
     ],
 )
 def test_the_rule_of_verdicts(interval: tuple[float, float], better: str, matching: str):
     low, high = interval
     difference = Interval(np.array((low + high) / 2), np.array(low), np.array(high))
-    assert claims.judge(difference, matching=False) == better
-    assert claims.judge(difference, matching=True) == matching
+    assert evidence.judge(difference, matching=False) == better
+    assert evidence.judge(difference, matching=True) == matching
 
 
 def test_the_interval_of_a_difference_covers_as_often_as_it_says():
@@ -127,7 +127,7 @@ def test_a_difference_of_interquartile_means_pools_tasks():
 
 def test_the_paragraph_names_paper_number_seeds_and_verdict():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
-    said = claims.paragraph("C3", claims.evidence("C3", found))
+    said, _ = map(str, evidence.show("C3", found))
     assert "Figures 3 and 6" in said
     assert "of 6 comparisons 2 support it, 4 were not run" in said
     assert "Walker Run: mean score over training +0.300 [+0.300, +0.300], 3 and 3 seeds" in said
@@ -135,16 +135,23 @@ def test_the_paragraph_names_paper_number_seeds_and_verdict():
 
 def test_a_page_shows_what_was_run():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (BMPC, "walker-run"): [200.0] * 3})
-    shown = claims.readable(claims.evidence("C2", found))
+    _, shown = evidence.show("C2", found)
+    assert isinstance(shown, pd.DataFrame)
     assert list(shown["task"]) == ["Walker Run"] * 2
     assert set(shown.index) == {"λ = 1 against BMPC, Variant 3"}
 
 
+def test_a_claim_without_runs_has_a_paragraph_and_no_table():
+    (said,) = evidence.show("C4", made({(LEARNED, "walker-run"): [600.0] * 3}))
+    assert "of 4 comparisons 4 were not run" in str(said)
+
+
 def test_a_forest_has_a_point_for_each_difference_and_says_what_was_not_run():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
-    evidence = {name: claims.evidence(name, found) for name in ("C2", "C3")}
-    without, with_runs = figures.forest(evidence).axes
-    assert _texts(without) == ["not run"]
+    panels = {axes.get_title(loc="left")[:2]: axes for axes in figures.claims_forest(found).axes}
+    assert list(panels) == list(claims.CLAIMS)
+    with_runs = panels.pop("C3")
+    assert [_texts(axes) for axes in panels.values()] == [["not run"]] * 3 + [[]]
     points = [point.lines[0].get_xdata() for point in with_runs.containers]
     assert np.concatenate(points) == pytest.approx([0.3, 0.4])
     (label,) = with_runs.get_yticklabels()
@@ -170,32 +177,39 @@ def test_claims_compare_agents_that_the_shipped_sweep_trains():
 
 
 def test_reanalyse_is_most_of_the_arithmetic_and_a_second_critic_is_not():
-    agents = {
-        name: Config("dog-run", preset="paper", **own)
-        for name, own in {
-            "tdmpc2": {"method": "tdmpc2"},
-            "bmpc": {"method": "bmpc_v3"},
-            "pompc": {},
-        }.items()
-    }
-    table = cost.table(agents)
-    assert table.loc["tdmpc2", "reanalyse"] == 0.0
-    assert table.loc["pompc", "reanalyse"] > 0.6 * table.loc["pompc", "decision"]
-    assert table.loc["pompc", "decision"] < 1.15 * table.loc["bmpc", "decision"]
-    assert table.loc["pompc", "decision"] == pytest.approx(
-        table.loc["pompc", ["plan", "update", "reanalyse"]].sum()
+    table = cost.of_methods()
+    ours, theirs = table.loc["PO-MPC, λ = 1"], table.loc["BMPC, Variant 3"]
+    assert table.loc["TD-MPC2", "reanalyse"] == 0.0
+    assert ours["reanalyse"] > 0.6 * ours["decision"]
+    assert ours["of BMPC, Variant 3's"] == pytest.approx(
+        ours["decision"] / theirs["decision"], abs=0.01
     )
+    assert ours["of BMPC, Variant 3's"] < 1.15
+    assert ours["decision"] == pytest.approx(sum(ours[["plan", "update", "reanalyse"]]), abs=0.02)
 
 
-def test_a_public_implementation_stands_beside_the_seeds_of_its_method():
+def test_a_public_implementation_stands_beside_the_seeds_of_its_method(tmp_path: Path):
     tdmpc2 = ("tdmpc2", 0.0, "reverse_kl")
-    ours = made({(tdmpc2, "walker-run"): [400.0, 600.0], (LEARNED, "walker-run"): [9.0]}).returns
-    theirs = made({(tdmpc2, "walker-run"): [300.0], (BMPC, "walker-run"): [200.0]}).returns
-    peers = {"tdmpc2": "tdmpc2_jax", "bmpc_v3": "bmpc_jax"}
-    bmpc, td = figures.beside(ours, theirs.assign(peer=theirs["method"].map(peers))).axes
+    written.write_run(tmp_path / "small" / "ours", "dog-run", [tdmpc2, LEARNED], seeds=(0, 1))
+    for peer, method in (("tdmpc2_jax", "tdmpc2"), ("bmpc_jax", "bmpc_jax")):
+        written.write_peer(tmp_path / "peers" / peer, "dog-run", peer, method, 300.0)
+    found = results.collect("small", tmp_path)
+    bmpc, td = figures.draw("public_code", found).axes
     assert (bmpc.get_title(), td.get_title()) == (
-        "Walker Run, beside bmpc_jax", "Walker Run, beside tdmpc2_jax",
+        "Dog Run, beside bmpc_jax", "Dog Run, beside tdmpc2_jax",
     )  # fmt: skip
-    assert _texts(bmpc) == ["not run by this code: bmpc_v3"]
+    assert _texts(bmpc) == ["not run by this code: bmpc_jax"]
+    ours = found.returns.query("method == 'tdmpc2'").groupby("seed")["return"].last()
     public, first, second, mean = (line.get_ydata()[-1] for line in td.lines)
-    assert [public, first, second, mean] == [300.0, 400.0, 600.0, 500.0]
+    assert [public, first, second, mean] == [300.0, *ours, ours.mean()]
+    table = figures.returns_beside(found.peers)
+    assert list(table.index) == [
+        ("bmpc_jax", "bmpc_jax", 1), ("tdmpc2", "tdmpc2_jax", 1), ("tdmpc2", "this code", 2),
+    ]  # fmt: skip
+    assert "peers/bmpc_jax" in found.digests
+
+
+def test_without_runs_of_public_implementations_their_figure_says_not_run(tmp_path: Path):
+    found = results.collect("paper", tmp_path)
+    (panel,) = figures.draw("public_code", found).axes
+    assert _texts(panel) == ["not run"]

@@ -51,3 +51,17 @@ def write_run(
     pd.DataFrame(rows).to_csv(folder / "returns.csv", index=False)
     pd.DataFrame(metrics).to_csv(folder / "metrics.csv", index=False)
     return folder
+
+
+def write_peer(folder: Path, task: str, peer: str, method: str, value: float) -> Path:
+    """Write a run of a public implementation with one return at every step; return its folder."""
+    folder.mkdir(parents=True)
+    facts = {"commit": "0123456789abcdef", "preset": "laptop", "peer": peer}
+    (folder / "provenance.json").write_text(json.dumps(facts))
+    rows = [
+        {"task": task, "peer": peer, "method": method, "lam": 0.0, "prior": "reverse_kl",
+         "seed": 0, "env_step": step, "decision": step // 2, "return": value, "wall_s": 1.0}
+        for step in range(0, 40_001, 10_000)
+    ]  # fmt: skip
+    pd.DataFrame(rows).to_csv(folder / "returns.csv", index=False)
+    return folder

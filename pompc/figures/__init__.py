@@ -3,9 +3,9 @@
 `python -m pompc.figures` draws all figures into `figures/`, and again only those that changed.
 """
 
-from pompc.figures.beside import beside
+from pompc.figures.beside import public_code, returns_beside
 from pompc.figures.captions import notice
-from pompc.figures.forest import forest
+from pompc.figures.forest import claims_forest
 from pompc.figures.learning import learning_curve
 from pompc.figures.overview import figure_1
 from pompc.figures.paper import (
@@ -30,7 +30,7 @@ from pompc.published import read as read_published
 
 __all__ = [
     "aggregates",
-    "beside",
+    "claims_forest",
     "draw",
     "figure_1",
     "figure_2",
@@ -41,12 +41,13 @@ __all__ = [
     "figure_7",
     "figure_8",
     "final_returns",
-    "forest",
     "iqm_curves",
     "learning_curve",
     "notice",
     "performance_profiles",
+    "public_code",
     "read_published",
+    "returns_beside",
     "show",
     "table_1",
     "table_2",

@@ -14,23 +14,33 @@ from pompc.figures.panels import draw, finished
 from pompc.figures.tasks import title
 
 
-def beside(ours: pd.DataFrame, theirs: pd.DataFrame) -> Figure:
+def public_code(rows: pd.DataFrame) -> Figure:
     """Draw the returns of public implementations, a panel each, and ours of the same method.
 
     Thin lines are our seeds. A method that this code has not run on the task says so.
 
     Args:
-        ours: returns, as `pompc.results.collect` gives them, of any tasks and methods.
-        theirs: the tables that `python -m pompc.peer_runs` writes, as one; not empty.
+        rows: as in `pompc.results.Results.peers`.
     """
+    public, ours = rows.loc[rows["peer"].notna()], rows.loc[rows["peer"].isna()]
+    groups: list[tuple[Any, pd.DataFrame]] = list(public.groupby(["task", "peer"]))
     with style.settings():
-        groups: list[tuple[Any, pd.DataFrame]] = list(theirs.groupby(["task", "peer"]))
-        figure, axes = style.panels(1, len(groups), width=3.2, height=2.2, sharey=True)
-        for panel, ((task, peer), rows) in zip(axes[0], groups, strict=True):
+        figure, axes = style.panels(1, max(len(groups), 1), width=3.2, height=2.2, sharey=True)
+        if not groups:
+            style.not_run(axes[0, 0])
+        for panel, ((task, peer), theirs) in zip(axes[0], groups, strict=False):
             panel.set_title(f"{title(task)}, beside {peer}")
-            _theirs(panel, rows)
-            _ours(panel, ours.loc[ours["task"] == task], str(rows["method"].iloc[0]))
+            _theirs(panel, theirs)
+            _ours(panel, ours.loc[ours["task"] == task], str(theirs["method"].iloc[0]))
         return finished(figure, axes, "return")
+
+
+def returns_beside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean returns that `public_code` draws, one row an implementation."""
+    named = rows.assign(code=rows["peer"].fillna("this code"))
+    named["seeds"] = named.groupby(["method", "code"])["seed"].transform("nunique")
+    by = ["method", "code", "seeds"]
+    return named.pivot_table(index=by, columns="env_step", values="return").round(0).astype(int)
 
 
 def _theirs(panel: Axes, rows: pd.DataFrame) -> None:

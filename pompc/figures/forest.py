@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pompc.figures import claims, style
+from pompc.figures import style
+from pompc.figures.claims import CLAIMS
+from pompc.figures.evidence import CANNOT_TELL, CONTRADICTS, SUPPORTS, gather
+from pompc.results import Results
 
-_COLORS = {claims.SUPPORTS: "#0B62A8", claims.CONTRADICTS: "#D55E00", claims.CANNOT_TELL: "#767676"}
+_COLORS = {SUPPORTS: "#0B62A8", CONTRADICTS: "#D55E00", CANNOT_TELL: "#767676"}
 _MARKERS = (  # of a claim's two measures, the upper and the lower point of a row
     ("o", 0.17, "mean score over training; C5: log of the KL term's mean"),
     ("s", -0.17, "last score; C5: log of its standard deviation"),
@@ -18,14 +19,15 @@ _MARKERS = (  # of a claim's two measures, the upper and the lower point of a ro
 _ROW = 0.24  # inches
 
 
-def forest(evidence: Mapping[str, pd.DataFrame]) -> Figure:
+def claims_forest(results: Results) -> Figure:
     """Draw the differences of every claim, a panel each, as far as they were run.
 
     A row is a comparison on a task, with a point for each of the claim's two measures.
 
     Args:
-        evidence: name of a claim -> what `pompc.figures.claims.evidence` returned.
+        results: what `pompc.results.collect` returned.
     """
+    evidence = {name: gather(name, results) for name in CLAIMS}
     tables = {name: table.loc[table["difference"].notna()] for name, table in evidence.items()}
     rows = [max(len(table) // 2, 2) for table in tables.values()]
     with style.settings():
@@ -34,7 +36,7 @@ def forest(evidence: Mapping[str, pd.DataFrame]) -> Figure:
             gridspec_kw={"height_ratios": rows},
         )  # fmt: skip
         for panel, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
-            panel.set_title(f"{name}: {claims.CLAIMS[name].title}", loc="left")
+            panel.set_title(f"{name}: {CLAIMS[name].title}", loc="left")
             if table.empty:
                 style.not_run(panel)
             else:

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
-from pompc.figures import overview, paper, reviewers
+from pompc.figures import beside, claims, forest, overview, paper, reviewers
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
 from pompc.results import Results, collect
@@ -31,6 +31,7 @@ class Entry(NamedTuple):
     tasks: tuple[str, ...] | None = None  # of the paper that it draws; None: all
     table: str = "returns"  # of `Results`; "" for a figure without data
     published: bool = False  # whether published curves are drawn, too
+    whole: bool = False  # whether it takes all of `Results`, and not only its rows
 
 
 def _priors(priors: tuple[str, ...]) -> Callable[[pd.DataFrame], pd.DataFrame]:
@@ -115,6 +116,20 @@ FIGURES: dict[str, Entry] = {
         "Returns over hours, evaluations included; means over seeds of returns and of hours.",
         rows=lambda table: table,
     ),
+    "claims": Entry(
+        forest.claims_forest,
+        "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
+        "seeds; positive is what the claim says.",
+        tasks=claims.TASKS,
+        whole=True,
+    ),
+    "public_code": Entry(
+        beside.public_code,
+        "Public implementations (dashed) and this code, with the same hyper-parameters and "
+        "environments. Thin lines are seeds; bands are 95 % intervals of Student's t.",
+        rows=lambda table: table,
+        table="peers",
+    ),
 }
 
 
@@ -138,7 +153,7 @@ def drawn(name: str, results: Results) -> pd.DataFrame:
     one = entry(name)
     if not one.table:
         return results.returns.iloc[:0]
-    table = results.metrics if one.table == "metrics" else results.returns
+    table: pd.DataFrame = getattr(results, one.table)
     tasks = others(table["task"]) if name.endswith(_AT_HAND) else one.tasks
     rows = one.rows(table)
     return rows if tasks is None else rows.loc[rows["task"].isin(tasks)]
@@ -158,6 +173,8 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
     one, rows = entry(name), drawn(name, results)
     if not one.table:
         return one.function()
+    if one.whole:
+        return one.function(results)
     curves = {"published": published} if one.published and published is not None else {}
     tasks = {"tasks": others(results.returns["task"])} if name.endswith(_AT_HAND) else {}
     return one.function(rows, **tasks, **curves)

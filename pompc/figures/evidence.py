@@ -1,0 +1,225 @@
+"""The paper's claims against the runs at hand: each a difference, its interval, a verdict.
+
+A verdict follows from numbers by a rule that was fixed when of the runs in `runs/small` only those
+of TD-MPC2 had ended, so that it moves only when they do. Scores are normalised as in
+`pompc.figures.reviewers`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pompc.figures import style
+from pompc.figures.captions import Markdown
+from pompc.figures.claims import CLAIMS, Agent, Comparison
+from pompc.figures.curves import curve
+from pompc.figures.tasks import score_range, title
+from pompc.results import AGENT, Results
+from pompc.statistics import Interval, bootstrap_difference, iqm, normalise
+
+SEEDS = 3  # of each agent, at least: the paper's number
+MARGIN = 0.05  # of a normalised score, which "never worse" and "matches" allow
+COLUMNS = ["compared", "task", "measure", "seeds", "difference", "low", "high", "verdict"]
+SUPPORTS, CONTRADICTS, CANNOT_TELL = "supports", "contradicts", "cannot tell"
+NOT_RUN = "not run"
+
+
+class Measure(NamedTuple):
+    """A number of each seed, by which agents are compared on a task."""
+
+    name: str
+    table: str  # of `Results`
+    of_seeds: Callable[[pd.DataFrame, str], np.ndarray]  # rows of one agent and task, task -> [N]
+
+
+def _normalised(rows: pd.DataFrame, task: str) -> np.ndarray:
+    """Return the normalised scores `[N, S]` of the evaluations after the first, untrained one."""
+    low, high = score_range(task) or (0.0, 1.0)
+    found = curve(rows)
+    return normalise(found.scores[:, found.x > 0], low, high)
+
+
+def _area(rows: pd.DataFrame, task: str) -> np.ndarray:
+    return _normalised(rows, task).mean(axis=1)
+
+
+def _final(rows: pd.DataFrame, task: str) -> np.ndarray:
+    return _normalised(rows, task)[:, -1]
+
+
+def _log_mean(column: str) -> Callable[[pd.DataFrame, str], np.ndarray]:
+    """Return a function of the log of a metric's mean over the second half of training."""
+
+    def of_seeds(rows: pd.DataFrame, task: str) -> np.ndarray:
+        del task
+        late = rows.loc[rows["env_step"] > rows["env_step"].max() / 2]
+        return np.log(late.groupby("seed")[column].mean().to_numpy(float))
+
+    return of_seeds
+
+
+MEASURES = {
+    "area": (
+        Measure("mean score over training", "returns", _area),
+        Measure("last score", "returns", _final),
+    ),
+    "kl": (
+        Measure("log of the KL term's mean", "metrics", _log_mean("kl_mean")),
+        Measure("log of its standard deviation", "metrics", _log_mean("kl_std")),
+    ),
+}
+
+
+def gather(name: str, results: Results, seed: int = 0) -> pd.DataFrame:
+    """Return what the runs say of a claim, columns `COLUMNS`, one row a comparison and measure.
+
+    Each comparison is made on each of its tasks and, where both agents have run several, on all of
+    them together. `difference` is that of interquartile means over seeds, with a 95 % interval of
+    a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
+    verdict is given.
+
+    Args:
+        name: a key of `CLAIMS`.
+        results: what `pompc.results.collect` returned.
+        seed: of the bootstrap.
+    """
+    claim, lines = CLAIMS[name], list[dict[str, Any]]()
+    for comparison in claim.comparisons:
+        for measure in MEASURES[claim.measure]:
+            lines += _compare(comparison, measure, results, np.random.default_rng(seed))
+    return pd.DataFrame(lines, columns=COLUMNS)
+
+
+def _compare(
+    comparison: Comparison, measure: Measure, results: Results, generator: np.random.Generator
+) -> list[dict[str, Any]]:
+    """Return the rows of one comparison by one measure."""
+    table = getattr(results, measure.table)
+    # "λ" is PO-MPC's alone, so that its name need not stand before it.
+    shown = (
+        style.look(*agent).label.removeprefix("PO-MPC, ")
+        for agent in (comparison.first, comparison.second)
+    )
+    head = {"compared": " against ".join(shown), "measure": measure.name}
+    pairs = {}
+    for task in comparison.tasks:
+        pair = [_of_agent(table, agent, task) for agent in (comparison.first, comparison.second)]
+        if not any(rows.empty for rows in pair):
+            first, second = _equally_long(*pair)
+            pairs[task] = measure.of_seeds(first, task), measure.of_seeds(second, task)
+    lines = []
+    for tasks in [[task] for task in comparison.tasks] + [list(pairs)] * (len(pairs) > 1):
+        own = [pairs[task] for task in tasks if task in pairs]
+        where = title(tasks[0]) if len(tasks) == 1 else f"all {len(tasks)}"
+        lines.append(head | {"task": where} | _line(own, comparison.matching, generator))
+    return lines
+
+
+def _of_agent(table: pd.DataFrame, agent: Agent, task: str) -> pd.DataFrame:
+    mine = table["task"] == task
+    for column, value in zip(AGENT, agent, strict=True):
+        mine &= table[column] == value
+    return table.loc[mine]
+
+
+def _equally_long(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Cut two tables at the last step that every seed of both has reached."""
+    last = [max(own["env_step"]) for rows in (first, second) for _, own in rows.groupby("seed")]
+    end = min(last)
+    return first.loc[first["env_step"] <= end], second.loc[second["env_step"] <= end]
+
+
+def _line(
+    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
+    matching: bool,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Return difference, interval, seeds and verdict of the scores `[N]` of two agents by task."""
+    if not pairs:
+        return {"verdict": NOT_RUN}
+    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    seeds = [min(map(len, side)) for side in (ours, theirs)]
+    found = bootstrap_difference(ours, theirs, iqm, generator)
+    verdict = judge(found, matching) if min(seeds) >= SEEDS else f"{CANNOT_TELL}: few seeds"
+    several = min(seeds) > 1
+    return {
+        "seeds": " and ".join(map(str, seeds)),
+        "difference": float(found.center),
+        "low": float(found.low) if several else math.nan,
+        "high": float(found.high) if several else math.nan,
+        "verdict": verdict,
+    }
+
+
+def judge(difference: Interval, matching: bool) -> str:
+    """Return the verdict on a claim that a difference is positive.
+
+    Args:
+        difference: with its interval.
+        matching: whether the claim holds, too, if it is no less than -`MARGIN`.
+    """
+    if difference.low > (-MARGIN if matching else 0.0):
+        return SUPPORTS
+    return CONTRADICTS if difference.high < 0.0 else CANNOT_TELL
+
+
+def paragraph(name: str, table: pd.DataFrame) -> Markdown:
+    """Return a claim, how its comparisons turned out, and the numbers of the broadest of them.
+
+    Args:
+        name: a key of `CLAIMS`.
+        table: what `gather` returned for it.
+    """
+    claim, measure = CLAIMS[name], MEASURES[CLAIMS[name].measure][0].name
+    run = table.loc[(table["measure"] == measure) & (table["verdict"] != NOT_RUN)]
+    broadest = run.drop_duplicates("compared", keep="last")  # all tasks, or the one that was run
+    lines = [
+        f"**The paper** ({claim.source}): {claim.sentence}",
+        "",
+        f"**Our runs:** {_counted(table)}",
+    ]
+    lines += [""] + [
+        f"- {row['compared']}, {row['task']}: {measure} {_interval(row)}, {row['seeds']} seeds: "
+        f"**{row['verdict']}**."
+        for row in broadest.to_dict(orient="records")
+    ]
+    return Markdown("\n".join(lines))
+
+
+def _counted(table: pd.DataFrame) -> str:
+    counts = table["verdict"].str.partition(":")[0].value_counts()
+    words = {SUPPORTS: "support it", CONTRADICTS: "contradict it", CANNOT_TELL: "cannot tell",
+             NOT_RUN: "were not run"}  # fmt: skip
+    parts = [f"{counts[verdict]} {said}" for verdict, said in words.items() if verdict in counts]
+    return f"of {len(table)} comparisons {', '.join(parts)}."
+
+
+def _interval(row: Mapping[Any, Any]) -> str:
+    interval = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] == row["low"] else ""
+    return f"{row['difference']:+.3f}{interval}"
+
+
+def readable(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a claim's evidence as a page shows it: interval in one column, no empty rows."""
+    run = table.loc[table["verdict"] != NOT_RUN]
+    interval = [_interval(row) for row in run.to_dict(orient="records")]
+    shown = run.drop(columns=["difference", "low", "high"])
+    shown.insert(len(shown.columns) - 1, "difference", interval)
+    return shown.set_index("compared")
+
+
+def show(name: str, results: Results) -> tuple[Markdown | pd.DataFrame, ...]:
+    """Return a claim's paragraph and, if it has rows, its table, for `display(*show(...))`.
+
+    Args:
+        name: a key of `CLAIMS`.
+        results: what `pompc.results.collect` returned.
+    """
+    table = gather(name, results)
+    shown = readable(table)
+    return paragraph(name, table), *([] if shown.empty else [shown])
