@@ -169,7 +169,8 @@ def end_episode(
     key, plan_key = jax.random.split(state.key)
     latent = world.encode(state.model.encoder, observation)
     made = make_plan(world, state, plan_key, latent, state.plan_mean)
-    planner = stored_policy(made, plan_key, world.config.clone_mean)
+    elite_key = jax.random.fold_in(plan_key, 1)
+    planner = stored_policy(made, elite_key, world.config.clone_mean)
     return _restart(state, key, done), planner
 
 

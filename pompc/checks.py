@@ -101,6 +101,8 @@ def _check_combinations(config: Any) -> None:
     """Raise ConfigError for options that have no meaning together."""
     spread = config.min_plan_std > 0 or config.clone_std_min > 0
     _require(spread, config, "min_plan_std", "greater than 0 where clone_std_min is 0")
+    summed = config.kl_reduction == "sum" or config.cross_entropy_coef == 0
+    _require(summed, config, "kl_reduction", "sum with cross_entropy_coef, Eq. (34)")
     if config.critic == "v":
         _require(math.isinf(config.lam), config, "lam", "inf with critic 'v', which has no action")
     if config.policy_form == "squashed" or config.terminal_policy_latent:

@@ -110,7 +110,7 @@ def first_episodes(
         taken.append(actions[:, 0] * running.reshape(seeds.shape)[:, :1])
         result = vector.step(actions.reshape(vector.count, -1))
         totals += np.where(running, result.reward, 0.0)
-        totals[result.failure != ""] = 0.0  # its episode starts anew
+        totals[running & (result.failure != "")] = 0.0  # its episode starts anew
         running &= ~(result.terminated | result.truncated)
         observation = result.observation
     return Evaluation(totals.reshape(seeds.shape), seeds, np.stack(taken, axis=1))

@@ -171,7 +171,7 @@ def reanalyse(
     def replan(inputs: tuple[Array, Array]) -> Gaussian:
         plan_key, latent = inputs
         made = make_plan(world, state, plan_key, latent, cold, log_std_min)
-        return stored_policy(made, plan_key, config.clone_mean)
+        return stored_policy(made, jax.random.fold_in(plan_key, 1), config.clone_mean)
 
     inputs = jax.random.split(key, count), latents
     together = at_once(count, config.plan_samples, config.hidden_dim)

@@ -29,7 +29,7 @@ def discounted_mean(
 
 
 def consistency_loss(predicted: Array, encoded: Array) -> Array:
-    """Return the mean squared error `[H, B]` of latents `[H, B, Z]` (TD-MPC2, Eq. 4 there)."""
+    """Return the mean squared error `[H, B]` of latents `[H, B, Z]` (TD-MPC2, Eq. 3 there)."""
     return jnp.mean(jnp.square(predicted - encoded), axis=-1)
 
 

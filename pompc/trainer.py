@@ -70,6 +70,14 @@ def environment_workers(count: int) -> int:
     return min(count, runtime.cores()) if count > 1 else 0
 
 
+def update_due(config: Config, decision: int) -> bool | None:
+    """Tell whether a decision's update reanalyses; None: no update. Lines 11 to 15."""
+    if decision <= config.seeding_decisions or decision % config.update_every:
+        return None
+    before = config.seeding_decisions // config.update_every
+    return (decision // config.update_every - before) % config.reanalyse_interval == 0
+
+
 class _Training:
     """One run: the programs, the environments, and the clocks and tables around them."""
 
@@ -160,10 +168,7 @@ class _Training:
     def decide(self, decision: int, feedback: Feedback) -> Feedback:
         """Take one decision of every agent, and log it."""
         seeding, started = decision <= self.config.seeding_decisions, time.perf_counter()
-        reanalyse_now = None
-        if not seeding and decision % self.config.update_every == 0:
-            number = (decision - self.config.seeding_decisions) // self.config.update_every
-            reanalyse_now = number % self.config.reanalyse_interval == 0
+        reanalyse_now = update_due(self.config, decision)
         made = decide(self.programs, self.vector, self.learners, feedback, seeding, reanalyse_now)
         if made.metrics is not None:
             self.log.add(decision, jax.device_get(made.metrics))

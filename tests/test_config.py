@@ -57,6 +57,10 @@ def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
         ({"lam": [0, -1]}, ["lam is -1.0"]),
         ({"seeds": 0}, ["seeds is 0", "at least 1"]),
         ({"min_plan_std": 0}, ["min_plan_std is 0.0", "greater than 0"]),
+        (
+            {"method": "tdmpc_square", "kl_reduction": "mean"},
+            ["kl_reduction is 'mean'", "sum with cross_entropy_coef"],
+        ),
         ({"prior": "reverse"}, ["unknown prior 'reverse'", "reverse_kl", "forward_kl", "replay"]),
         ({"preset": "labtop"}, ["unknown preset 'labtop'", "paper", "did you mean 'laptop'"]),
         ({"lam": -1}, ["lam is -1.0", ">= 0, or inf"]),

@@ -57,6 +57,23 @@ def test_a_job_is_named_by_its_configuration_alone(write):
     assert write([{"lam": [0, 1], "steps": 600}]).jobs[0].folder != first.folder
 
 
+def test_an_option_that_a_later_version_adds_leaves_the_names_of_jobs_alone(write):
+    """As its default stands for what there was before."""
+    without, default, other = (
+        write([{"lam": [0, 1], **options}]).jobs[0].folder
+        for options in ({}, {"kl_in_target": True}, {"kl_in_target": False})
+    )
+    assert without == default != other
+
+
+def test_runs_that_ship_are_done_jobs_of_their_sweep():
+    jobs = {one.folder.name for one in plan.load(ROOT / "sweeps" / "small.yaml").jobs}
+    shipped = sorted((ROOT / "runs" / "small").glob("*-" + "[0-9a-f]" * 10))
+    assert len(shipped) >= 9
+    assert {folder.name for folder in shipped} <= jobs
+    assert {job.state(folder).name for folder in shipped} == {"done"}
+
+
 @pytest.mark.parametrize("most", [1, 2, 4, 7])
 def test_what_is_too_large_is_split_without_losing_or_doubling_an_agent(write, most):
     grid = {"method": ["pompc", "tdmpc2", "bmpc_v3"], "lam": [0, 1, 9], "seeds": 3,

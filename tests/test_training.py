@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, log, trainer
+from pompc import ConfigError, checkpoint, evaluation, log, trainer
+from pompc.envs import vector
 
 COLUMNS = [
     "task", "method", "lam", "prior", "seed", "env_step", "decision", "return", "return_policy",
@@ -116,6 +117,44 @@ def test_a_loaded_agent_acts_and_evaluates(finished):
 def test_a_run_without_folder_or_checkpoint_is_named(tmp_path):
     with pytest.raises(ConfigError, match="holds no run"):
         pompc.load_agent(tmp_path)
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_every_tenth_update_reanalyses_from_the_tenth_on(small, every):
+    """Algorithm 2, lines 11 to 15, where the updates do not begin with the seeding's end, too."""
+    config = small(update_every=every, seeding_decisions=40, reanalyse_interval=10)
+    due = [trainer.update_due(config, decision) for decision in range(1, 200)]
+    updates = [now for now in due if now is not None]
+    assert len(updates) == 199 // every - 40 // every
+    assert [number for number, now in enumerate(updates, 1) if now] == [
+        *range(10, len(updates) + 1, 10)
+    ]
+    assert due[:40] == [None] * 40
+
+
+class Uneven:
+    """Two environments with a reward of 1: the first's episode is short, its next one fails."""
+
+    count, steps = 2, 0
+
+    def reset(self):
+        return np.zeros((2, 3), np.float32)
+
+    def step(self, actions):
+        self.steps += 1
+        seen, nothing = self.reset(), np.zeros(2, bool)
+        over = np.array([self.steps == 3, self.steps == 10])
+        failure = np.array(["broken" if self.steps in (1, 5) else "", ""])
+        return vector.Observations(
+            seen, seen, np.ones(2, np.float32), over, nothing, np.ones(2, int), failure
+        )
+
+
+def test_a_failure_after_an_evaluated_episode_leaves_its_return_alone():
+    found = evaluation.first_episodes(
+        Uneven(), lambda seen: np.zeros((1, 2, 1)), np.array([[0, 1]])
+    )
+    assert found.returns.tolist() == [[2.0, 10.0]]  # one of the first three rewards was broken off
 
 
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):

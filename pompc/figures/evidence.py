@@ -16,7 +16,7 @@ import pandas as pd
 
 from pompc.figures import style
 from pompc.figures.captions import Markdown
-from pompc.figures.claims import CLAIMS, Agent, Comparison
+from pompc.figures.claims import Agent, Claim, Comparison, claims, scale_of
 from pompc.figures.curves import curve
 from pompc.figures.tasks import score_range, title
 from pompc.results import AGENT, Results
@@ -75,7 +75,17 @@ MEASURES = {
 }
 
 
-def gather(name: str, results: Results, seed: int = 0) -> pd.DataFrame:
+def claims_of(results: Results) -> dict[str, Claim]:
+    """Return the claims with the comparisons that fit the runs' tasks, by name."""
+    return claims(scale_of(results.returns["task"]))
+
+
+def rows_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of those tasks that the claims are tested on."""
+    return table.loc[table["task"].isin(scale_of(table["task"]).tasks)]
+
+
+def gather(claim: Claim, results: Results, seed: int = 0) -> pd.DataFrame:
     """Return what the runs say of a claim, columns `COLUMNS`, one row a comparison and measure.
 
     Each comparison is made on each of its tasks and, where both agents have run several, on all of
@@ -84,11 +94,11 @@ def gather(name: str, results: Results, seed: int = 0) -> pd.DataFrame:
     verdict is given.
 
     Args:
-        name: a key of `CLAIMS`.
+        claim: one of `claims_of`.
         results: what `pompc.results.collect` returned.
         seed: of the bootstrap.
     """
-    claim, lines = CLAIMS[name], list[dict[str, Any]]()
+    lines = list[dict[str, Any]]()
     for comparison in claim.comparisons:
         for measure in MEASURES[claim.measure]:
             lines += _compare(comparison, measure, results, np.random.default_rng(seed))
@@ -157,25 +167,26 @@ def _line(
 
 
 def judge(difference: Interval, matching: bool) -> str:
-    """Return the verdict on a claim that a difference is positive.
+    """Return the verdict on a claim that a difference is positive, or no less than -`MARGIN`.
 
     Args:
         difference: with its interval.
-        matching: whether the claim holds, too, if it is no less than -`MARGIN`.
+        matching: whether the claim is the latter.
     """
-    if difference.low > (-MARGIN if matching else 0.0):
+    least = -MARGIN if matching else 0.0
+    if difference.low > least:
         return SUPPORTS
-    return CONTRADICTS if difference.high < 0.0 else CANNOT_TELL
+    return CONTRADICTS if difference.high < least else CANNOT_TELL
 
 
-def paragraph(name: str, table: pd.DataFrame) -> Markdown:
+def paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
     """Return a claim, how its comparisons turned out, and the numbers of the broadest of them.
 
     Args:
-        name: a key of `CLAIMS`.
+        claim: one of `claims_of`.
         table: what `gather` returned for it.
     """
-    claim, measure = CLAIMS[name], MEASURES[CLAIMS[name].measure][0].name
+    measure = MEASURES[claim.measure][0].name
     run = table.loc[(table["measure"] == measure) & (table["verdict"] != NOT_RUN)]
     broadest = run.drop_duplicates("compared", keep="last")  # all tasks, or the one that was run
     lines = [
@@ -217,9 +228,10 @@ def show(name: str, results: Results) -> tuple[Markdown | pd.DataFrame, ...]:
     """Return a claim's paragraph and, if it has rows, its table, for `display(*show(...))`.
 
     Args:
-        name: a key of `CLAIMS`.
+        name: C1 to C5.
         results: what `pompc.results.collect` returned.
     """
-    table = gather(name, results)
+    claim = claims_of(results)[name]
+    table = gather(claim, results)
     shown = readable(table)
-    return paragraph(name, table), *([] if shown.empty else [shown])
+    return paragraph(claim, table), *([] if shown.empty else [shown])

@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.claims import CLAIMS
-from pompc.figures.evidence import CANNOT_TELL, CONTRADICTS, SUPPORTS, gather
+from pompc.figures.evidence import CANNOT_TELL, CONTRADICTS, SUPPORTS, claims_of, gather
 from pompc.results import Results
 
 _COLORS = {SUPPORTS: "#0B62A8", CONTRADICTS: "#D55E00", CANNOT_TELL: "#767676"}
@@ -27,7 +26,8 @@ def claims_forest(results: Results) -> Figure:
     Args:
         results: what `pompc.results.collect` returned.
     """
-    evidence = {name: gather(name, results) for name in CLAIMS}
+    claims = claims_of(results)
+    evidence = {name: gather(claim, results) for name, claim in claims.items()}
     tables = {name: table.loc[table["difference"].notna()] for name, table in evidence.items()}
     rows = [max(len(table) // 2, 2) for table in tables.values()]
     with style.settings():
@@ -36,7 +36,7 @@ def claims_forest(results: Results) -> Figure:
             gridspec_kw={"height_ratios": rows},
         )  # fmt: skip
         for panel, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
-            panel.set_title(f"{name}: {CLAIMS[name].title}", loc="left")
+            panel.set_title(f"{name}: {claims[name].title}", loc="left")
             if table.empty:
                 style.not_run(panel)
             else:

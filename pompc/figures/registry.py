@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
-from pompc.figures import beside, claims, forest, overview, paper, reviewers
+from pompc.figures import beside, evidence, forest, overview, paper, reviewers
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
 from pompc.results import Results, collect
@@ -120,7 +120,7 @@ FIGURES: dict[str, Entry] = {
         forest.claims_forest,
         "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
         "seeds; positive is what the claim says.",
-        tasks=claims.TASKS,
+        rows=evidence.rows_of,
         whole=True,
     ),
     "public_code": Entry(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -179,9 +181,21 @@ def _require_new(config: Config, number: int, seen: dict[str, int]) -> None:
 
 
 def _folder_name(config: Config) -> str:
-    """Name a job by its task and the hash of its configuration."""
+    """Name a job by its task and the hash of its configuration.
+
+    Options at their default are left out: one that a later version adds leaves the name alone.
+    """
     task = re.sub(r"[^\w-]+", "-", config.task)
-    return f"{task}-{hashlib.sha256(config.to_json().encode()).hexdigest()[:10]}"
+    text = json.dumps([_chosen(agent) for agent in config.agents], sort_keys=True)
+    return f"{task}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _chosen(agent: Config) -> dict[str, Any]:
+    """Return the fields of one agent that have no default, or another value."""
+    fields = dataclasses.fields(agent)
+    values = {field.name: getattr(agent, field.name) for field in fields}
+    return {field.name: values[field.name] for field in fields
+            if values[field.name] != field.default}  # fmt: skip
 
 
 def _agent_bytes(config: Config) -> float:

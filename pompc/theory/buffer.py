@@ -42,7 +42,8 @@ _SIZES = Sizes()
 def without_seeding(stored: StoredPlanners, seeding: int) -> StoredPlanners:
     """Leave out the first `seeding` rows, and all that hold N(0, σ_max²) and no plan.
 
-    Reanalyse makes plans for most of the first ones, too, but no planner chose their actions.
+    Reanalyse makes plans for most of the first ones, too, but no planner chose their actions. An
+    episode that ended in that phase has a row more, so that as many of its last rows can stay.
     """
     made = np.any(stored.plan.mean != 0.0, axis=-1)
     made[:seeding] = False
