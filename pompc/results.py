@@ -43,7 +43,7 @@ class Results(NamedTuple):
     digests: dict[str, str]  # run -> SHA-256 of its files
     warnings: tuple[str, ...]  # a sentence for each run or agent that was left out
     # Returns of public implementations, named in `peer`, and of ours of the same tasks and methods.
-    peers: pd.DataFrame = pd.DataFrame()
+    peers: pd.DataFrame = pd.DataFrame(columns=[*_PUBLIC, *_ORIGIN])
 
 
 class _MalformedError(ValueError):

@@ -145,6 +145,19 @@ def test_a_page_shows_what_was_run():
     assert set(shown.index) == {"λ = 1 against BMPC, Variant 3"}
 
 
+def test_a_run_that_has_just_begun_is_not_compared():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    begun = (found.returns["prior"] == "replay") & (found.returns["env_step"] > 0)
+    early = found._replace(returns=found.returns.loc[~begun])
+    assert set(gather("C3", early)["verdict"]) == {evidence.NOT_RUN}
+    figures.draw("claims", early)
+
+
+def test_the_paper_s_profile_has_its_comparisons_without_any_run(tmp_path: Path):
+    found = results.collect("paper", tmp_path)
+    assert len(gather("C1", found)) == 3 * 20 * 2
+
+
 def test_a_claim_without_runs_has_a_paragraph_and_no_table():
     (said,) = evidence.show("C4", made({(LEARNED, "walker-run"): [600.0] * 3}))
     assert "of 4 comparisons 4 were not run" in str(said)
@@ -210,10 +223,13 @@ def test_a_public_implementation_stands_beside_the_seeds_of_its_method(tmp_path:
     ours = found.returns.query("method == 'tdmpc2'").groupby("seed")["return"].last()
     public, first, second, mean = (line.get_ydata()[-1] for line in td.lines)
     assert [public, first, second, mean] == [300.0, *ours, ours.mean()]
-    table = figures.returns_beside(found.peers)
-    assert list(table.index) == [
+    early = found.peers.query("peer != 'bmpc_jax' or env_step < 40_000")
+    table = figures.returns_beside(early)
+    assert isinstance(table, pd.DataFrame)
+    assert list(table.loc["dog-run"].index) == [
         ("bmpc_jax", "bmpc_jax", 1), ("tdmpc2", "tdmpc2_jax", 1), ("tdmpc2", "this code", 2),
     ]  # fmt: skip
+    assert table[40_000].isna().tolist() == [True, False, False]
     assert "peers/bmpc_jax" in found.digests
 
 
@@ -221,3 +237,4 @@ def test_without_runs_of_public_implementations_their_figure_says_not_run(tmp_pa
     found = results.collect("paper", tmp_path)
     (panel,) = figures.draw("public_code", found).axes
     assert _texts(panel) == ["not run"]
+    assert str(figures.returns_beside(found.peers)) == "*not run*"

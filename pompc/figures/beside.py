@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
+from pompc.figures.captions import Markdown
 from pompc.figures.curves import curve
 from pompc.figures.panels import draw, finished
 from pompc.figures.tasks import title
@@ -35,12 +36,15 @@ def public_code(rows: pd.DataFrame) -> Figure:
         return finished(figure, axes, "return")
 
 
-def returns_beside(rows: pd.DataFrame) -> pd.DataFrame:
+def returns_beside(rows: pd.DataFrame) -> pd.DataFrame | Markdown:
     """Return the mean returns that `public_code` draws, one row an implementation."""
+    if rows.empty:
+        return Markdown("*not run*")
     named = rows.assign(code=rows["peer"].fillna("this code"))
-    named["seeds"] = named.groupby(["method", "code"])["seed"].transform("nunique")
-    by = ["method", "code", "seeds"]
-    return named.pivot_table(index=by, columns="env_step", values="return").round(0).astype(int)
+    by = ["task", "method", "code"]
+    named["seeds"] = named.groupby(by)["seed"].transform("nunique")
+    table = named.pivot_table(index=[*by, "seeds"], columns="env_step", values="return")
+    return table.round().astype("Int64")
 
 
 def _theirs(panel: Axes, rows: pd.DataFrame) -> None:

@@ -64,7 +64,7 @@ class Claim(NamedTuple):
 
 
 def scale_of(tasks: Iterable[str]) -> Scale:
-    """Return the scale that shares most tasks with the runs at hand."""
+    """Return the scale that shares most tasks with the runs at hand; of two equals the small."""
     at_hand = set(tasks)
     return max(SCALES, key=lambda scale: len(at_hand.intersection(scale.tasks)))
 

@@ -1,8 +1,8 @@
 """The paper's claims against the runs at hand: each a difference, its interval, a verdict.
 
 A verdict follows from numbers by a rule that was fixed when of the runs in `runs/small` only those
-of TD-MPC2 had ended, so that it moves only when they do. Scores are normalised as in
-`pompc.figures.reviewers`.
+of TD-MPC2 had ended; one slip was mended since (`judge`: a claim that allows for `MARGIN` is
+contradicted beyond it, and not beyond 0). Scores are normalised as in `pompc.figures.reviewers`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from pompc.figures import style
 from pompc.figures.captions import Markdown
-from pompc.figures.claims import Agent, Claim, Comparison, claims, scale_of
+from pompc.figures.claims import SCALES, Agent, Claim, Comparison, claims, scale_of
 from pompc.figures.curves import curve
 from pompc.figures.tasks import score_range, title
 from pompc.results import AGENT, Results
@@ -77,7 +77,9 @@ MEASURES = {
 
 def claims_of(results: Results) -> dict[str, Claim]:
     """Return the claims with the comparisons that fit the runs' tasks, by name."""
-    return claims(scale_of(results.returns["task"]))
+    nothing = results.returns.empty
+    of_paper = nothing and results.profile == "paper"
+    return claims(SCALES[1] if of_paper else scale_of(results.returns["task"]))
 
 
 def rows_of(table: pd.DataFrame) -> pd.DataFrame:
@@ -119,8 +121,10 @@ def _compare(
     pairs = {}
     for task in comparison.tasks:
         pair = [_of_agent(table, agent, task) for agent in (comparison.first, comparison.second)]
-        if not any(rows.empty for rows in pair):
-            first, second = _equally_long(*pair)
+        if any(rows.empty for rows in pair):
+            continue
+        first, second = _equally_long(*pair)
+        if max(first["env_step"]) > 0:
             pairs[task] = measure.of_seeds(first, task), measure.of_seeds(second, task)
     lines = []
     for tasks in [[task] for task in comparison.tasks] + [list(pairs)] * (len(pairs) > 1):
