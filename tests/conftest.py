@@ -12,13 +12,6 @@ from pompc import Config
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-_LONG = ("browser", "training", "resume", "sweep", "faults", "methods")  # minutes each
-
-
-def pytest_collection_modifyitems(items):
-    """Hand out the long files first, so that no worker is left alone with one at the end."""
-    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in _LONG)
-
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
