@@ -13,9 +13,9 @@ from typing import NamedTuple
 from pompc.figures.tasks import AVERAGED, DMCONTROL
 
 Agent = tuple[str, float, str]  # method, λ, prior
-_TDMPC2: Agent = ("tdmpc2", 0.0, "reverse_kl")
-_WEIGHTS: tuple[Agent, ...] = tuple(("pompc", lam, "reverse_kl") for lam in (0.1, 1.0, 9.0))
 _REVERSE, _FORWARD = "reverse_kl", "forward_kl"
+_TDMPC2: Agent = ("tdmpc2", 0.0, _REVERSE)
+_WEIGHTS: tuple[Agent, ...] = tuple(("pompc", lam, _REVERSE) for lam in (0.1, 1.0, 9.0))
 _LEARNED, _REPLAY = (("pompc", 1.0, prior) for prior in (_REVERSE, "replay"))
 
 

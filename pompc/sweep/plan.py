@@ -192,10 +192,8 @@ def _folder_name(config: Config) -> str:
 
 def _chosen(agent: Config) -> dict[str, Any]:
     """Return the fields of one agent that have no default, or another value."""
-    fields = dataclasses.fields(agent)
-    values = {field.name: getattr(agent, field.name) for field in fields}
-    return {field.name: values[field.name] for field in fields
-            if values[field.name] != field.default}  # fmt: skip
+    values = ((field, getattr(agent, field.name)) for field in dataclasses.fields(agent))
+    return {field.name: value for field, value in values if value != field.default}
 
 
 def _agent_bytes(config: Config) -> float:
