@@ -7,10 +7,13 @@ table holds medians. Ratios between rows of one table mean something, millisecon
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +21,17 @@ import jax
 import numpy as np
 import pandas as pd
 
-from pompc import cost, peers, runtime
+from pompc import cost, kernels, peers, runtime
 from pompc.config import Config
 from pompc.contestants import BUFFER, Contestant, Ours, Theirs
 from pompc.envs import make_vector
 from pompc.errors import ConfigError
 
-WARM_UP = 2  # rounds: a peer compiles again once it has a previous plan
+WARM_UP = 2  # calls before any is timed: a peer compiles again once it has a previous plan
 SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
 COLUMNS = {
-    "program": "program", "agents": "P", "heads": "heads", "lam": "λ", "plan_ms": "plan ms",
+    "program": "program", "agents": "P", "heads": "heads", "planner": "planner", "lam": "λ",
+    "plan_ms": "plan ms",
     "update_ms": "update ms", "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s",
     "plan_ratio": "plan ratio", "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
     "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
@@ -44,8 +48,8 @@ def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, fl
     """Call every program of every contestant in turn, `rounds` times; return medians in seconds."""
     measures = [contestant.measures() for contestant in contestants]
     times: list[dict[str, list[float]]] = [{name: [] for name in found} for found in measures]
-    for number in range(WARM_UP + rounds):
-        print(f"\rround {number + 1} of {WARM_UP + rounds}", end="", flush=True)
+    for number in range(rounds):
+        print(f"\rround {number + 1} of {rounds}", end="", flush=True)
         for found, kept in zip(measures, times, strict=True):
             for name, call in found.items():
                 slow = kept[name] and min(kept[name]) > SLOW_S
@@ -55,33 +59,37 @@ def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, fl
                 jax.block_until_ready(call())
                 kept[name].append(time.perf_counter() - started)
     print()
-    return [{name: _median(kept) for name, kept in one.items()} for one in times]
+    return [{name: float(np.median(kept)) for name, kept in one.items()} for one in times]
 
 
-def _median(seconds: list[float]) -> float:
-    return float(np.median(seconds[min(WARM_UP, len(seconds) - 1) :]))
+def _warmed_up(contestant: Contestant) -> Contestant:
+    for call in contestant.measures().values():
+        for _ in range(WARM_UP):
+            jax.block_until_ready(call())
+    return contestant
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the command line asks for; return the rows and what they were measured on."""
-    settings: dict[str, Any] = {"preset": arguments.preset, "lam": 1.0, "buffer_size": BUFFER}
-    base = Config(task=arguments.task, **settings)
+    base = Config(
+        task=arguments.task, preset=arguments.preset, lam=1.0, buffer_size=BUFFER,
+        matmul_precision=arguments.precision,
+    )  # fmt: skip
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
-    contestants: list[Contestant] = []
-    for population in arguments.populations:
-        for lam in arguments.lam:
-            for heads in arguments.heads:
-                varied = {"lam": lam, "planner_heads": heads, "seeds": population}
-                print(f"compiling pompc, P = {population}, λ = {lam}, {heads} heads", flush=True)
-                contestants.append(Ours(Config(base.task, **(settings | varied))))
-    contestants += [] if arguments.no_peers else _load_peers(base)
+    makers = [partial(_make_ours, base, varied) for varied in _grid(arguments)]
+    makers += [] if arguments.no_peers else [partial(_make_peer, base, n) for n in peers.NAMES]
+    with ThreadPoolExecutor(runtime.cores() if runtime.has_gpu() else 1) as pool:
+        made = [pool.submit(maker) for maker in makers]
+        contestants = [found for one in made if (found := one.result())]
     found = medians(contestants, arguments.rounds)
     peak = max(peak, cost.matmul_rate(1024))  # a busy machine may have disturbed the first
     rows = [
         contestant.row(values, arguments.decisions, peak)
         for contestant, values in zip(contestants, found, strict=True)
     ]
+    if arguments.profile:
+        write_profiles(contestants, arguments.profile)
     for contestant in contestants:
         contestant.close()
     facts = runtime.describe(base.matmul_precision)
@@ -91,14 +99,37 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _load_peers(config: Config) -> list[Contestant]:
-    contestants: list[Contestant] = []
-    for name in peers.NAMES:
-        vector = make_vector(config.task, [0])
-        peer = peers.load(name, config, vector.observation_dim, vector.action_dim)
-        if peer:
-            contestants.append(Theirs(peer, config, vector))
-    return contestants
+def write_profiles(contestants: Sequence[Contestant], path: Path) -> None:
+    """Write the operations of our programs, a trace of each."""
+    traced = [
+        kernels.table(call).assign(
+            P=one.population, lam=one.config.lam, planner=one.config.planner_dtype, program=name
+        )
+        for one in contestants
+        if isinstance(one, Ours)
+        for name, call in one.measures().items()
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    head = ["P", "lam", "planner", "program", "kind", "operation", "count", "ms"]
+    pd.concat(traced)[head].to_csv(path, index=False, float_format="%.4g")
+
+
+def _grid(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return what our programs differ in, one dictionary each."""
+    axes = {"seeds": arguments.populations, "lam": arguments.lam,
+            "planner_heads": arguments.heads, "planner_dtype": arguments.planner}  # fmt: skip
+    return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+
+
+def _make_ours(base: Config, varied: dict[str, Any]) -> Contestant:
+    print(f"compiling pompc, {', '.join(f'{n} = {v}' for n, v in varied.items())}", flush=True)
+    return _warmed_up(Ours(Config(**(json.loads(base.to_json()) | varied))))
+
+
+def _make_peer(base: Config, name: str) -> Contestant | None:
+    vector = make_vector(base.task, [0])
+    peer = peers.load(name, base, vector.observation_dim, vector.action_dim)
+    return _warmed_up(Theirs(peer, base, vector)) if peer else None
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -136,9 +167,16 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
                         help="λ of all agents; 0 is TD-MPC2's amount of work")  # fmt: skip
     parser.add_argument("--heads", nargs="+", default=["pair", "all"], choices=["pair", "all"],
                         help="Q heads that the planner evaluates")  # fmt: skip
+    parser.add_argument("--planner", nargs="+", default=["float32"],
+                        choices=["float32", "bfloat16"],
+                        help="type of the planner's activations")  # fmt: skip
+    parser.add_argument("--precision", default="float32", choices=["float32", "tf32"],
+                        help="of all matrix products, the peers' too")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")
     parser.add_argument("--decisions", type=int, default=50, help="of the whole loop")
     parser.add_argument("--no-peers", action="store_true", help="measure pompc alone")
+    parser.add_argument("--profile", type=Path, metavar="FILE",
+                        help="write where our time goes on the device, as CSV")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
     return parser.parse_args(values)
 

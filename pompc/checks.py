@@ -14,6 +14,7 @@ _CHOICES = {
     "training_action": ("elite", "gaussian"),
     "evaluation_action": ("elite", "mean"),
     "planner_heads": ("pair", "all"),
+    "planner_dtype": ("float32", "bfloat16"),
     "policy_heads": ("pair", "all"),
     "target_heads": ("min_pair", "mean_pair", "mean_all"),
     "critic": ("q", "v"),

@@ -73,6 +73,7 @@ class Config:
     max_plan_std: float
     temperature: float  # β in Eq. (11)
     planner_heads: str = "pair"  # Q heads averaged in Eq. (10): 2 random ones a plan, or all
+    planner_dtype: str = "float32"  # of the networks while planning; or bfloat16, for a GPU
     training_action: str = "elite"  # drawn elite + σ noise, or N(mean, σ²) as in Algorithm 1
     evaluation_action: str = "elite"  # drawn elite without noise, or the plan's mean
 

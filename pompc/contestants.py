@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, cast
 
 import jax
@@ -17,7 +18,7 @@ from pompc.programs import Programs, make_programs
 from pompc.trainer import environment_workers
 
 BUFFER = 20_000  # decisions: speed does not depend on it, and many programs share the memory
-FILL = 600  # decisions of random actions before anything is measured
+FILL = 400  # decisions of random actions before anything is measured
 Measures = dict[str, Callable[[], Any]]
 WITH_REANALYSE = "update and reanalyse"
 
@@ -49,7 +50,7 @@ class Ours:
         sizes = self.vector.observation_dim, self.vector.action_dim
         self.group = _only(make_groups(config.agents, *sizes))
         self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.group)
-        self.feedback = loop.first_feedback(self.vector)
+        self.feedback, self.running = loop.first_feedback(self.vector), None
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
 
@@ -70,24 +71,25 @@ class Ours:
         return metrics
 
     def _decide(self, seeding: bool, reanalyse_now: bool | None) -> np.ndarray:
-        started = time.perf_counter()
         made = loop.decide(
-            self.programs, self.vector, self.learners, self.feedback, seeding, reanalyse_now
-        )
-        jax.block_until_ready(made.metrics)
-        waited = time.perf_counter() - started - sum(made.seconds)
+            self.programs, self.vector, self.learners, self.feedback, seeding, reanalyse_now,
+            self.running,
+        )  # fmt: skip
         self.learners = loop.close_episodes(self.programs, made.learners, made.result, seeding)
-        result = made.result
+        result, self.running = made.result, made.metrics
         self.feedback = loop.Feedback(result.reward, result.terminated, result.observation)
-        return np.array([*made.seconds, waited])
+        return made.seconds
 
     def run(self, decisions: int) -> np.ndarray:
         """Run the whole loop; return the seconds in plan, environment and update."""
         interval = self.config.reanalyse_interval
-        return sum(
+        seconds = sum(
             (self._decide(False, number % interval == 0) for number in range(1, decisions + 1)),
             start=np.zeros(3),
         )
+        started = time.perf_counter()
+        jax.block_until_ready(self.running)
+        return seconds + np.array([0.0, 0.0, time.perf_counter() - started])
 
     def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
         """Return a row of the table."""
@@ -95,6 +97,7 @@ class Ours:
             "program": "pompc",
             "agents": self.population,
             "heads": self.config.planner_heads,
+            "planner": self.config.planner_dtype,
             "lam": self.config.lam,
             **_times(medians, self.group, self.population, peak),
             **_rates(self.run(decisions), decisions * self.population),
@@ -180,8 +183,12 @@ def _compile(group: Group) -> tuple[Learners, Programs, float, float]:
     count, width = len(group.agents), group.world.observation_dim
     seen = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros((count, width), np.float32)
     started = time.perf_counter()
-    act = cast("Any", programs.act).lower(*learners, *seen).compile()
-    update = cast("Any", programs.update).lower(*learners, np.bool_(False)).compile()
+    lowered = [
+        cast("Any", programs.act).lower(*learners, *seen),
+        cast("Any", programs.update).lower(*learners, np.bool_(False)),
+    ]
+    with ThreadPoolExecutor(len(lowered)) as pool:
+        act, update = pool.map(lambda program: program.compile(), lowered)
     seconds = time.perf_counter() - started
     memory = update.memory_analysis()
     megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6

@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from pompc import envs
+from pompc import envs, runtime
 from pompc.config import Config
 from pompc.hypers import Parts
 from pompc.population import Group, make_groups
@@ -20,6 +19,7 @@ from pompc.world_model import WorldModel
 # A rough guess: elementwise work beside the products, which a decision's time also goes to.
 _SHARE_OF_PRODUCTS = 0.6
 _EPISODE_STEPS = 1000
+_GPU_ROWS = 8192
 _COMPARED: dict[str, dict[str, Any]] = {
     "TD-MPC2": {"method": "tdmpc2"},
     "BMPC, Variant 3": {"method": "bmpc_v3"},
@@ -127,13 +127,19 @@ def _operations(world: WorldModel, parts: Parts) -> float:
 
 
 def matmul_rate(width: int) -> float:
-    """Measure float operations a second in a [512, width] x [width, width] product, in float32."""
+    """Measure float operations a second in a product of matrices `[rows, width]`, `[width, width]`.
+
+    512 rows, and on a GPU, which these would leave idle, 8192 rows and columns. The precision is
+    the one that `runtime.configure` set.
+    """
+    rows, columns = (_GPU_ROWS, _GPU_ROWS) if runtime.has_gpu() else (512, width)
     product = jax.jit(lambda a, b: a @ b)
-    a, b = jnp.ones((512, width)), jnp.ones((width, width))
+    a = jax.random.normal(jax.random.key(0), (rows, columns))
+    b = jax.random.normal(jax.random.key(1), (columns, columns))
     product(a, b).block_until_ready()
     times = []
     for _ in range(20):
         start = time.perf_counter()
         product(a, b).block_until_ready()
         times.append(time.perf_counter() - start)
-    return 2.0 * 512 * width * width / float(np.median(times))
+    return 2.0 * rows * columns * columns / float(np.median(times))

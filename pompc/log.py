@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from pompc import runs
@@ -27,6 +28,7 @@ class Log:
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = sum(len(group.agents) for group in self._groups)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
+        self._running: tuple[int, Sequence[jax.Array]] | None = None
         self._clear()
 
     def _clear(self) -> None:
@@ -37,10 +39,29 @@ class Log:
         self._seconds = np.zeros(3)
         self._updates = self._decisions = 0
 
-    def add(self, decision: int, metrics: Sequence[np.ndarray]) -> None:
-        """Add the metrics `[G, M]` of each group from one update."""
-        self.check(decision, metrics, self._names)
-        for total, values in zip(self._sums, metrics, strict=True):
+    def add(self, decision: int, metrics: Sequence[jax.Array]) -> None:
+        """Add the metrics `[G, M]` of each group from one update, which may still be running."""
+        self.settle()
+        self._running = decision, metrics
+
+    @property
+    def running(self) -> Sequence[jax.Array] | None:
+        """The metrics of the newest update, which were not looked at yet."""
+        return self._running and self._running[1]
+
+    def settle(self) -> None:
+        """Wait for the newest update and look at its metrics.
+
+        Raises:
+            NonFiniteError: if one is NaN or infinite.
+        """
+        if self._running is None:
+            return
+        decision, metrics = self._running
+        self._running = None
+        found = jax.device_get(metrics)
+        self.check(decision, found, self._names)
+        for total, values in zip(self._sums, found, strict=True):
             total += values
         self._updates += 1
 
@@ -59,6 +80,7 @@ class Log:
 
     def save(self) -> dict[str, np.ndarray]:
         """Return what `load` needs to go on with this interval."""
+        self.settle()
         sums = {f"sums.{index}": values for index, values in enumerate(self._sums)}
         counts = np.array([self._updates, self._decisions])
         own = {"counts": counts, "seconds": self._seconds, "discarded": self.discarded}
@@ -78,6 +100,7 @@ class Log:
 
     def write(self, decision: int, action_repeat: int) -> None:
         """Append one row an agent, then start the next interval."""
+        self.settle()
         total = self._seconds.sum()
         self.rate = self._agents * self._decisions / total
         shares = (self._seconds / total).round(4)

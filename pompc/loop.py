@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from pompc.envs.vector import Observations, Vector
@@ -21,12 +22,12 @@ class Feedback(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """What one decision leaves; `metrics` is None without an update."""
+    """What one decision leaves; its update may still be running."""
 
     learners: Learners
     result: Observations
-    metrics: Any  # on the device, [G, M] of each group
-    seconds: tuple[float, float]  # until the actions were there; until the simulators were done
+    metrics: Any  # on the device, [G, M] of each group; None without an update
+    seconds: np.ndarray  # waiting for the actions, the simulators, and the update before them
 
 
 def first_feedback(vector: Vector) -> Feedback:
@@ -51,19 +52,27 @@ def decide(
     feedback: Feedback,
     seeding: bool,
     reanalyse_now: bool | None,
+    running: Any = None,
 ) -> Decision:
-    """Let every agent act, and update while its simulator steps; None: no update."""
-    started = time.perf_counter()
+    """Let every agent act, and update while its simulator steps; None: no update.
+
+    The programs wait for each other on the device: acting is dispatched while the update before it,
+    whose metrics are `running`, may still compute, so that a GPU has no pause between them.
+    """
+    clock = [time.perf_counter()]
     learners, actions = act(programs, learners, feedback, seeding)
+    jax.block_until_ready(running)
+    clock.append(time.perf_counter())
     vector.send(np.asarray(actions))
-    acted = time.perf_counter()
+    clock.append(time.perf_counter())
     metrics = None
     if reanalyse_now is not None:
         *learned, metrics = programs.update(*learners, np.bool_(reanalyse_now))
         learners = Learners(*learned)
     result = vector.receive()
-    seconds = acted - started, time.perf_counter() - acted
-    return Decision(learners, result, metrics, seconds)
+    clock.append(time.perf_counter())
+    updated, acted, simulated = np.diff(clock)
+    return Decision(learners, result, metrics, np.array([acted, simulated, updated]))
 
 
 def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray) -> Learners:

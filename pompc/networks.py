@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -9,10 +10,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.ops import mish, simnorm
+from pompc.runtime import has_gpu
 
 Params = Any  # a tree of parameter arrays, as Flax returns it
 
 LAYER_NORM_EPSILON = 1e-5
+# Tensor cores want widths like these: with 128 logits for 101 a product takes 0.25 ms for 0.42.
+GPU_COLUMNS = 64
 # Plain normal: Flax's truncated normal of 0.02 has a standard deviation of 0.0176 only.
 KERNEL_INIT = nn.initializers.normal(0.02)
 
@@ -30,25 +34,27 @@ class MLP(nn.Module):
     simnorm_dim: int = 8
     dropout: float = 0.0  # in the first layer, before its LayerNorm
     zero_last: bool = False
+    dtype: str = "float32"  # of the activations; parameters are float32
 
     @nn.compact
     def __call__(self, *inputs: Array, train: bool = False) -> Array:
         """Map inputs `[..., I_k]`, whose leading axes broadcast, to `[..., out]`."""
         first, *rest = self.hidden
-        x = nn.Dense(first, kernel_init=KERNEL_INIT, name="input_0")(inputs[0])
+        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=KERNEL_INIT)
+        norm = partial(nn.LayerNorm, LAYER_NORM_EPSILON, dtype=self.dtype)
+        x = dense(first, name="input_0")(inputs[0])
         for index, value in enumerate(inputs[1:], 1):
-            name = f"input_{index}"
-            x += nn.Dense(first, use_bias=False, kernel_init=KERNEL_INIT, name=name)(value)
+            x += dense(first, use_bias=False, name=f"input_{index}")(value)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        x = mish(nn.LayerNorm(LAYER_NORM_EPSILON, name="norm_0")(x))
+        x = mish(norm(name="norm_0")(x))
         for index, width in enumerate(rest, 1):
-            x = nn.Dense(width, kernel_init=KERNEL_INIT, name=f"hidden_{index}")(x)
-            x = mish(nn.LayerNorm(LAYER_NORM_EPSILON, name=f"norm_{index}")(x))
+            x = dense(width, name=f"hidden_{index}")(x)
+            x = mish(norm(name=f"norm_{index}")(x))
         last_init = nn.initializers.zeros if self.zero_last else KERNEL_INIT
-        x = nn.Dense(self.out, kernel_init=last_init, name="output")(x)
+        x = dense(self.out, kernel_init=last_init, name="output")(x)
         if self.last == "simnorm":
-            x = simnorm(nn.LayerNorm(LAYER_NORM_EPSILON, name="norm_output")(x), self.simnorm_dim)
-        return x
+            return simnorm(norm(name="norm_output")(x), self.simnorm_dim)
+        return x.astype(jnp.float32)
 
 
 def apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | None = None) -> Array:
@@ -57,6 +63,21 @@ def apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | None
     Leading axes are made one: XLA copies gradients of higher rank transposed, a seventh of an
     update's time on a CPU.
     """
+    extra = -module.out % GPU_COLUMNS if has_gpu() and module.out > GPU_COLUMNS else 0
+    if extra:
+        wide, padded = module.clone(out=module.out + extra), _pad_output(params, extra)
+        return _apply(wide, padded, *inputs, dropout_key=dropout_key)[..., : module.out]
+    return _apply(module, params, *inputs, dropout_key=dropout_key)
+
+
+def _pad_output(params: Params, extra: int) -> Params:
+    """Append columns of zeros to the last layer."""
+    kernel, bias = params["output"]["kernel"], params["output"]["bias"]
+    padded = {"kernel": jnp.pad(kernel, ((0, 0), (0, extra))), "bias": jnp.pad(bias, (0, extra))}
+    return {**params, "output": padded}
+
+
+def _apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | None = None) -> Array:
     train = dropout_key is not None
     rngs = {"dropout": dropout_key} if train else None
     lead = inputs[0].shape[:-1]

@@ -167,13 +167,13 @@ class _Training:
 
     def decide(self, decision: int, feedback: Feedback) -> Feedback:
         """Take one decision of every agent, and log it."""
-        seeding, started = decision <= self.config.seeding_decisions, time.perf_counter()
-        reanalyse_now = update_due(self.config, decision)
-        made = decide(self.programs, self.vector, self.learners, feedback, seeding, reanalyse_now)
+        seeding, due = decision <= self.config.seeding_decisions, update_due(self.config, decision)
+        made = decide(
+            self.programs, self.vector, self.learners, feedback, seeding, due, self.log.running
+        )
         if made.metrics is not None:
-            self.log.add(decision, jax.device_get(made.metrics))
-        waited = time.perf_counter() - started - sum(made.seconds)
-        self.log.tick(np.array([*made.seconds, waited]))
+            self.log.add(decision, made.metrics)
+        self.log.tick(made.seconds)
         self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
         self._discard(decision, made.result.failure)
         if decision % LOG_INTERVAL == 0:
@@ -210,6 +210,7 @@ class _Training:
 
     def evaluate(self, decision: int, feedback: Feedback) -> None:
         """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
+        self.log.settle()
         states = self.learners.states
         planner, policy = self.returns.planner(states), self.returns.policy(states)
         step, wall = decision * self.config.action_repeat, self.wall_s()

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.config import Config
+from pompc.mapping import over_heads
 from pompc.networks import MLP, Params, apply
 from pompc.ops import Bins, Gaussian, clip_action, kl_divergence, two_hot_decode
 from pompc.planner import PlanningModel
@@ -36,6 +37,7 @@ class WorldModel:
     config: Config
     observation_dim: int
     action_dim: int
+    dtype: str = "float32"  # of the activations
 
     @property
     def bins(self) -> Bins:
@@ -46,23 +48,25 @@ class WorldModel:
     def _encoder(self) -> MLP:
         config = self.config
         hidden = (config.encoder_dim,) * max(config.encoder_layers - 1, 1)
-        return MLP(hidden, config.latent_dim, "simnorm", config.simnorm_dim)
+        return MLP(hidden, config.latent_dim, "simnorm", config.simnorm_dim, dtype=self.dtype)
 
     @cached_property
     def _dynamics(self) -> MLP:
-        return MLP(self._hidden, self.config.latent_dim, "simnorm", self.config.simnorm_dim)
+        latent, groups = self.config.latent_dim, self.config.simnorm_dim
+        return MLP(self._hidden, latent, "simnorm", groups, dtype=self.dtype)
 
     @cached_property
     def _reward(self) -> MLP:
-        return MLP(self._hidden, self.config.bins, zero_last=True)
+        return MLP(self._hidden, self.config.bins, zero_last=True, dtype=self.dtype)
 
     @cached_property
     def _q(self) -> MLP:
-        return MLP(self._hidden, self.config.bins, zero_last=True, dropout=self.config.dropout)
+        bins, dropout = self.config.bins, self.config.dropout
+        return MLP(self._hidden, bins, zero_last=True, dropout=dropout, dtype=self.dtype)
 
     @cached_property
     def _policy(self) -> MLP:
-        return MLP(self._hidden, 2 * self.action_dim)
+        return MLP(self._hidden, 2 * self.action_dim, dtype=self.dtype)
 
     @property
     def _hidden(self) -> tuple[int, int]:
@@ -116,14 +120,12 @@ class WorldModel:
         """
         inputs = (latent,) if self.config.critic == "v" else (latent, action)
         count = jax.tree.leaves(q)[0].shape[0]
-        keys = [None] * count if dropout_key is None else jax.random.split(dropout_key, count)
-        # Head by head, not vmapped: the activations of one head fit into a CPU's caches.
-        heads = [jax.tree.map(lambda leaf, head=head: leaf[head], q) for head in range(count)]
-        logits = [
-            apply(self._q, head, *inputs, dropout_key=key)
-            for head, key in zip(heads, keys, strict=True)
-        ]
-        return jnp.stack(logits)
+        keys = None if dropout_key is None else jax.random.split(dropout_key, count)
+
+        def head(params: Params, key: Array | None) -> Array:
+            return apply(self._q, params, *inputs, dropout_key=key)
+
+        return over_heads(head, q, keys)
 
     def q_values(self, q: Params, latent: Array, action: Array) -> Array:
         """Return the values `[E, ...]` of all heads in `q`."""
@@ -176,15 +178,16 @@ class WorldModel:
         self, model: ModelParams, policy: Params, heads: Params, log_std_min: float | None = None
     ) -> PlanningModel:
         """Return the functions that the planner sees: one step, the policy, the terminal value."""
+        own = dataclasses.replace(self, dtype=self.config.planner_dtype)
 
         def step(latent: Array, action: Array) -> tuple[Array, Array]:
-            reward = self.reward(model.reward, latent, action)
-            return reward, self.next_latent(model.dynamics, latent, action)
+            reward = own.reward(model.reward, latent, action)
+            return reward, own.next_latent(model.dynamics, latent, action)
 
         def act(latent: Array, noise: Array) -> Array:
-            return self.sample_action(self.policy(policy, latent, log_std_min), noise)
+            return own.sample_action(own.policy(policy, latent, log_std_min), noise)
 
         def value(latent: Array, action: Array) -> Array:
-            return jnp.mean(self.q_values(heads, latent, action), axis=0)
+            return jnp.mean(own.q_values(heads, latent, action), axis=0)
 
         return PlanningModel(step, act, value)
