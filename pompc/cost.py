@@ -16,8 +16,8 @@ from pompc.hypers import Parts
 from pompc.population import Group, make_groups
 from pompc.world_model import WorldModel
 
-# A rough guess: elementwise work beside the products, which a decision's time also goes to.
-_SHARE_OF_PRODUCTS = 0.6
+# Rough: a decision's time also goes to elementwise work, the larger part on a GPU (book/speed.md).
+_SHARE_OF_PRODUCTS = {"cpu": 0.6, "gpu": 0.25}
 _EPISODE_STEPS = 1000
 _GPU_ROWS = 8192
 _COMPARED: dict[str, dict[str, Any]] = {
@@ -113,7 +113,8 @@ def operations(groups: Sequence[Group]) -> float:
 
 
 def _seconds(world: WorldModel, parts: Parts) -> float:
-    rate = _SHARE_OF_PRODUCTS * matmul_rate(world.config.hidden_dim)
+    share = _SHARE_OF_PRODUCTS["gpu" if runtime.has_gpu() else "cpu"]
+    rate = share * matmul_rate(world.config.hidden_dim)
     return _operations(world, parts) / rate
 
 

@@ -13,11 +13,12 @@ import pandas as pd
 
 # Names that XLA and its libraries give to what runs; the first that fits counts.
 _KINDS = {
-    "matrix products": r"gemm|xmma|cutlass|cublas|dot|ynn",
+    "matrix products": r"gemm|xmma|nvjet|cutlass|cublas|dot|ynn",
     "copies": r"memcpy|memset|copy|concatenate|transpose|bitcast",
     "sorting": r"sort|top_?k",
     "reductions, LayerNorm, softmax": r"reduce|softmax|rsqrt",
 }
+_NAME = 60  # letters kept of a name: libraries spell out their templates
 _OTHERS = "elementwise and others"
 _CONTAINERS = re.compile(r"(while|conditional|call)\b")  # their parts are counted themselves
 
@@ -40,7 +41,8 @@ def table(call: Callable[[], Any], calls: int = 3) -> pd.DataFrame:
                 jax.block_until_ready(call())
         (path,) = Path(folder).rglob("*.xplane.pb")
         events = pd.DataFrame(_events(path), columns=["operation", "ms"])
-    events["operation"] = events["operation"].str.replace(r"[._]\d+", "", regex=True)
+    names = events["operation"].str.replace(r"[._]\d+", "", regex=True)
+    events["operation"] = names.str.slice(0, _NAME)
     events["kind"] = events["operation"].map(kind)
     by_name = events.groupby(["kind", "operation"], as_index=False)
     found = by_name.agg(count=("ms", "size"), ms=("ms", "sum"))

@@ -1,0 +1,142 @@
+"""What is computed otherwise on a GPU, by a CPU that is told to be one, and traces of programs."""
+
+import agents
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pompc import agent, cost, kernels, learner, mapping, networks, runtime
+from pompc.world_model import WorldModel
+
+ROWS, BINS = 7, 101  # 101 columns are neither few nor a multiple of 64
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """Return a function that lets the networks be computed as on a GPU."""
+
+    def pretend():
+        for module in (networks, mapping):
+            monkeypatch.setattr(module, "has_gpu", lambda: True)
+
+    return pretend
+
+
+@pytest.fixture
+def ensemble(small):
+    """Return a world, an ensemble of three heads, latents and actions."""
+    config = small(bins=BINS, dropout=0.5)
+    world, _, state = agents.make(config)
+    rng = np.random.default_rng(0)
+    pair = [jnp.asarray(rng.normal(size=(ROWS, n)), jnp.float32) for n in (16, agents.ACTIONS)]
+    return world, state.model.q, pair
+
+
+def _logits_and_gradient(world, q, pair, key):
+    def loss(q):
+        logits = world.q_logits(q, *pair, key)
+        return jnp.sum(jnp.sin(logits)), logits
+
+    # A function anew: nothing of another device's program is remembered.
+    (_, logits), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(q)
+    return logits, gradient
+
+
+@pytest.mark.parametrize("dropout", [False, True])
+def test_heads_together_with_padded_outputs_are_the_heads_alone(ensemble, gpu, dropout):
+    world, q, pair = ensemble
+    key = jax.random.key(3) if dropout else None
+    expected = _logits_and_gradient(world, q, pair, key)
+    gpu()
+    found = _logits_and_gradient(world, q, pair, key)
+    assert found[0].shape == (3, ROWS, BINS)
+    compare = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)  # noqa: E731
+    jax.tree.map(compare, found, expected)
+
+
+def test_products_on_a_gpu_have_128_columns_for_101_logits(ensemble, gpu):
+    world, q, pair = ensemble
+    before = jax.jit(lambda q: world.q_logits(q, *pair)).lower(q).as_text()
+    gpu()
+    after = jax.jit(lambda q: world.q_logits(q, *pair)).lower(q).as_text()
+    wide = "tensor<3x16x128xf32>"
+    assert wide not in before
+    assert wide in after
+
+
+def _plan_and_learn(config):
+    world, needed, state = agents.make(config, spread=0.5)
+    key, mean = jax.random.key(0), jnp.zeros((config.horizon, agents.ACTIONS))
+    latent = world.encode(state.model.encoder, jnp.ones(agents.OBSERVATIONS))
+    batch = agents.make_batch(config)
+    return jax.jit(
+        lambda: (
+            agent.make_plan(world, state, key, latent, mean),
+            learner.learn(world, state, batch, needed, key),
+        )
+    )()
+
+
+def test_a_planner_in_bfloat16_plans_nearly_the_same_and_learns_the_same(small):
+    plans, learned = zip(
+        *(
+            _plan_and_learn(small(planner_dtype=dtype, plan_samples=64, elites=16, prior="replay"))
+            for dtype in ("float32", "bfloat16")
+        ),
+        strict=True,
+    )
+    assert plans[0].mean.dtype == plans[1].mean.dtype == jnp.float32
+    difference = np.abs(np.asarray(plans[0].mean - plans[1].mean))
+    assert 0 < difference.max() < 0.3
+    jax.tree.map(np.testing.assert_array_equal, *learned)
+
+
+def test_the_reference_product_is_large_on_a_gpu(monkeypatch):
+    shapes = []
+    random = jax.random.normal
+    monkeypatch.setattr(
+        jax.random, "normal", lambda key, shape: shapes.append(shape) or random(key, shape)
+    )
+    monkeypatch.setattr(cost, "_GPU_ROWS", 640)
+    assert cost.matmul_rate(64) > 0
+    monkeypatch.setattr(runtime, "has_gpu", lambda: True)
+    assert cost.matmul_rate(64) > 0
+    assert shapes == [(512, 64), (64, 64), (640, 640), (640, 640)]
+
+
+def test_a_trace_names_what_a_program_does():
+    a = jnp.ones((600, 600))
+    program = jax.jit(lambda a: jnp.sort(a @ a, axis=0))
+    found = kernels.table(lambda: program(a), calls=2)
+    assert set(found.columns) == {"kind", "operation", "count", "ms"}
+    assert {"matrix products", "sorting"} <= set(found["kind"])
+    assert found["ms"].is_monotonic_decreasing
+    assert (found["ms"] > 0).all()
+    assert found.loc[found["kind"] == "sorting", "count"].sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind"),
+    [
+        ("sm90_xmma_gemm_f32f32_tf32f32_f32_nn_n_tilesize64x256x32", "matrix products"),
+        ("nvjet_sm90_tstx160x5x1_v_bz_NNT", "matrix products"),
+        ("loop_multiply_fusion", "elementwise and others"),
+        ("input_reduce_fusion", "reductions, LayerNorm, softmax"),
+        ("triton_softmax", "reductions, LayerNorm, softmax"),
+        ("input_concatenate_fusion", "copies"),
+        ("Memset 0", "copies"),
+        ("sort", "sorting"),
+    ],
+)
+def test_kernels_are_told_by_their_names(operation, kind):
+    assert kernels.kind(operation) == kind
+
+
+def test_a_world_model_in_bfloat16_keeps_its_parameters(small):
+    world = WorldModel(small(), agents.OBSERVATIONS, agents.ACTIONS, dtype="bfloat16")
+    model = world.init_model(jax.random.key(0), with_kl_q=False)
+    assert {leaf.dtype for leaf in jax.tree.leaves(model)} == {jnp.dtype("float32")}
+    latent = world.encode(model.encoder, jnp.ones(agents.OBSERVATIONS))
+    assert latent.dtype == jnp.bfloat16
+    assert world.reward(model.reward, latent, jnp.ones(agents.ACTIONS)).dtype == jnp.float32
