@@ -9,8 +9,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax import Array
 
-from pompc.ops import mish, simnorm
-from pompc.runtime import has_gpu
+from pompc.ops import mish, rounded_dot_general, simnorm
+from pompc.runtime import has_gpu, rounds_products
 
 Params = Any  # a tree of parameter arrays, as Flax returns it
 
@@ -40,7 +40,8 @@ class MLP(nn.Module):
     def __call__(self, *inputs: Array, train: bool = False) -> Array:
         """Map inputs `[..., I_k]`, whose leading axes broadcast, to `[..., out]`."""
         first, *rest = self.hidden
-        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=KERNEL_INIT)
+        product = rounded_dot_general if rounds_products() else None
+        dense = partial(nn.Dense, dtype=self.dtype, kernel_init=KERNEL_INIT, dot_general=product)
         norm = partial(nn.LayerNorm, LAYER_NORM_EPSILON, dtype=self.dtype)
         x = dense(first, name="input_0")(inputs[0])
         for index, value in enumerate(inputs[1:], 1):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+
+Contracted = tuple[tuple[int, ...], tuple[int, ...]]  # axes of the one factor and the other
 
 
 class Bins(NamedTuple):
@@ -54,6 +57,40 @@ def _mish_backward(x: Array, gradient: Array) -> tuple[Array]:
 
 
 mish.defvjp(_mish_forward, _mish_backward)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _rounded_product(a: Array, b: Array, contracted: Contracted) -> Array:
+    """Return the product of two tensors whose entries are rounded to TF32's 10 bits."""
+    rounded = partial(jax.lax.reduce_precision, exponent_bits=8, mantissa_bits=10)
+    return jnp.tensordot(rounded(a), rounded(b), contracted)
+
+
+def _rounded_forward(a: Array, b: Array, contracted: Contracted) -> tuple[Array, Any]:
+    return _rounded_product(a, b, contracted), (a, b)
+
+
+def _rounded_backward(contracted: Contracted, factors: Any, gradient: Array) -> tuple[Array, Array]:
+    del contracted  # the last axis of a and the first of a matrix b
+    a, b = factors
+    lead = tuple(range(a.ndim - 1))
+    return (
+        _rounded_product(gradient, b, ((gradient.ndim - 1,), (1,))),
+        _rounded_product(a, gradient, (lead, lead)),
+    )
+
+
+_rounded_product.defvjp(_rounded_forward, _rounded_backward)
+
+
+def rounded_dot_general(a: Array, b: Array, dimensions: Any, **_: Any) -> Array:
+    """Return the product of a layer's input `[..., I]` and kernel `[I, O]` as TF32 computes it.
+
+    Factors, also those of the gradients, are rounded to 10 bits and sums are float32: what a GPU
+    does, for a CPU that has no such units.
+    """
+    contracted, _ = dimensions
+    return _rounded_product(a, b, contracted)
 
 
 def bounded_exp(x: Array) -> Array:

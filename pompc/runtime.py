@@ -7,6 +7,7 @@ import platform
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 # Before JAX starts: GPU memory grows with need, so that two runs can share a card.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -20,6 +21,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", 
 def has_gpu() -> bool:
     """Tell whether JAX sees a GPU."""
     return jax.default_backend() == "gpu"
+
+
+def rounds_products() -> bool:
+    """Tell whether factors of matrix products are to be rounded here: TF32 without a GPU."""
+    settings: Any = jax.config
+    return settings.jax_default_matmul_precision == _PRECISIONS["tf32"] and not has_gpu()
 
 
 def cores() -> int:

@@ -17,7 +17,7 @@ def gpu(monkeypatch):
     """Return a function that lets the networks be computed as on a GPU."""
 
     def pretend():
-        for module in (networks, mapping):
+        for module in (networks, mapping, runtime):
             monkeypatch.setattr(module, "has_gpu", lambda: True)
 
     return pretend
@@ -90,6 +90,18 @@ def test_a_planner_in_bfloat16_plans_nearly_the_same_and_learns_the_same(small):
     difference = np.abs(np.asarray(plans[0].mean - plans[1].mean))
     assert 0 < difference.max() < 0.3
     jax.tree.map(np.testing.assert_array_equal, *learned)
+
+
+def test_tf32_without_a_gpu_rounds_the_factors_of_all_layers(ensemble, gpu):
+    world, q, pair = ensemble
+    exact = world.q_logits(q, *pair)
+    with jax.default_matmul_precision("tensorfloat32"):
+        rounded = world.q_logits(q, *pair)
+        gpu()
+        left_to_the_gpu = world.q_logits(q, *pair)
+    error = np.abs(np.asarray(rounded - exact)) / np.abs(exact).max()
+    assert 1e-5 < error.max() < 3e-3
+    np.testing.assert_allclose(left_to_the_gpu, exact, rtol=1e-4, atol=1e-5)
 
 
 def test_the_reference_product_is_large_on_a_gpu(monkeypatch):

@@ -100,3 +100,27 @@ def test_percentile_scale_starts_from_the_first_batch_and_then_moves():
     np.testing.assert_allclose(first, spread, rtol=1e-5)
     later = ops.update_scale(jnp.float32(1), jnp.asarray(values), 0.01)
     np.testing.assert_allclose(later, oracle.update_scale(1.0, values, 0.01), rtol=1e-5)
+
+
+def _tf32(x):
+    """Round float32 to 10 bits of mantissa, to nearest and ties to even, on the bits themselves."""
+    bits = np.asarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    dropped = 13
+    bits += (1 << (dropped - 1)) - 1 + ((bits >> dropped) & 1)
+    return ((bits >> dropped) << dropped).astype(np.uint32).view(np.float32).astype(float)
+
+
+@pytest.mark.parametrize("lead", [(), (7,), (2, 7)])
+def test_a_rounded_product_and_its_gradients_are_those_of_rounded_factors(lead):
+    rng = np.random.default_rng(0)
+    a, b, g = (
+        rng.normal(size=shape).astype(np.float32) for shape in ((*lead, 5), (5, 3), (*lead, 3))
+    )
+    dimensions = ((len(lead),), (0,)), ((), ())
+    value, back = jax.vjp(lambda a, b: ops.rounded_dot_general(a, b, dimensions), a, b)
+    of_a, of_b = back(g)
+    np.testing.assert_allclose(value, _tf32(a) @ _tf32(b), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(of_a, _tf32(g) @ _tf32(b).T, rtol=1e-5, atol=1e-6)
+    rows = _tf32(a).reshape(-1, 5), _tf32(g).reshape(-1, 3)
+    np.testing.assert_allclose(of_b, rows[0].T @ rows[1], rtol=1e-5, atol=1e-6)
+    assert np.abs(np.asarray(value) - a @ b).max() > 1e-5
