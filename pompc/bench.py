@@ -31,9 +31,9 @@ WARM_UP = 2  # calls before any is timed: a peer compiles again once it has a pr
 SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
 COLUMNS = {
     "program": "program", "agents": "P", "heads": "heads", "planner": "planner", "lam": "λ",
-    "plan_ms": "plan ms",
-    "update_ms": "update ms", "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s",
-    "plan_ratio": "plan ratio", "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
+    "plan_ms": "plan ms", "update_ms": "update ms", "reanalyse_ms": "reanalyse ms",
+    "decisions_per_s": "decisions/s", "plan_ratio": "plan ratio",
+    "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
     "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
     "reanalyse_of_peak": "reanalyse of peak", "plan_share": "plan share",
     "environment_share": "env share", "update_share": "update share", "memory_mb": "memory MB",
@@ -71,13 +71,12 @@ def _warmed_up(contestant: Contestant) -> Contestant:
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the command line asks for; return the rows and what they were measured on."""
-    base = Config(
-        task=arguments.task, preset=arguments.preset, lam=1.0, buffer_size=BUFFER,
-        matmul_precision=arguments.precision,
-    )  # fmt: skip
+    settings = {"task": arguments.task, "preset": arguments.preset, "buffer_size": BUFFER,
+                "matmul_precision": arguments.precision}  # fmt: skip
+    base = Config(**settings)
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
-    makers = [partial(_make_ours, base, varied) for varied in _grid(arguments)]
+    makers = [partial(_make_ours, settings, varied) for varied in _grid(arguments)]
     makers += [] if arguments.no_peers else [partial(_make_peer, base, n) for n in peers.NAMES]
     with ThreadPoolExecutor(runtime.cores() if runtime.has_gpu() else 1) as pool:
         made = [pool.submit(maker) for maker in makers]
@@ -121,9 +120,9 @@ def _grid(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
-def _make_ours(base: Config, varied: dict[str, Any]) -> Contestant:
+def _make_ours(settings: dict[str, Any], varied: dict[str, Any]) -> Contestant:
     print(f"compiling pompc, {', '.join(f'{n} = {v}' for n, v in varied.items())}", flush=True)
-    return _warmed_up(Ours(Config(**(json.loads(base.to_json()) | varied))))
+    return _warmed_up(Ours(Config(**settings, **varied)))
 
 
 def _make_peer(base: Config, name: str) -> Contestant | None:
@@ -171,7 +170,7 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
                         choices=["float32", "bfloat16"],
                         help="type of the planner's activations")  # fmt: skip
     parser.add_argument("--precision", default="float32", choices=["float32", "tf32"],
-                        help="of all matrix products, the peers' too")  # fmt: skip
+                        help="of matrix products; on a GPU the peers' too")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")
     parser.add_argument("--decisions", type=int, default=50, help="of the whole loop")
     parser.add_argument("--no-peers", action="store_true", help="measure pompc alone")

@@ -59,18 +59,17 @@ def over_agents(
     return squeezed if size == 1 else mapped
 
 
-def over_heads(function: Function, ensemble: Any, keys: Array | None) -> Array:
-    """Apply a function of one head and its key (or None) to all of an ensemble `[E, ...]`.
+def over_heads(function: Function, *per_head: Any) -> Array:
+    """Apply a function of one head to all of an ensemble; leaves of `per_head` are `[E, ...]`.
 
     Together on a GPU, which wants few and large products; one after the other on a CPU, whose
     caches hold the activations of one head.
     """
     if has_gpu():
-        return jax.vmap(function, in_axes=(0, None if keys is None else 0))(ensemble, keys)
-    count = jax.tree.leaves(ensemble)[0].shape[0]
-    heads = [jax.tree.map(lambda leaf, head=head: leaf[head], ensemble) for head in range(count)]
-    one_key_each = [None] * count if keys is None else keys
-    return jnp.stack([function(head, key) for head, key in zip(heads, one_key_each, strict=True)])
+        return jax.vmap(function)(*per_head)
+    count = jax.tree.leaves(per_head)[0].shape[0]
+    heads = [jax.tree.map(lambda leaf, head=head: leaf[head], per_head) for head in range(count)]
+    return jnp.stack([function(*head) for head in heads])
 
 
 def make_mesh(sizes: Sequence[int]) -> Mesh:
