@@ -23,7 +23,7 @@ import pandas as pd
 
 from pompc import cost, kernels, peers, runtime
 from pompc.config import Config
-from pompc.contestants import BUFFER, Contestant, Ours, Theirs
+from pompc.contestants import BUFFER, Contestant, Ours, Theirs, rates
 from pompc.envs import make_vector
 from pompc.errors import ConfigError
 
@@ -62,6 +62,15 @@ def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, fl
     return [{name: float(np.median(kept)) for name, kept in one.items()} for one in times]
 
 
+def whole_loops(contestants: Sequence[Contestant], decisions: int, loops: int) -> list[np.ndarray]:
+    """Run every contestant's loop in turn, `loops` times; return its median run's seconds, `[3]`.
+
+    The seconds are those in plan, environment and update.
+    """
+    runs = [[contestant.run(decisions) for contestant in contestants] for _ in range(loops)]
+    return [sorted(own, key=np.sum)[loops // 2] for own in zip(*runs, strict=True)]
+
+
 def _warmed_up(contestant: Contestant) -> Contestant:
     for call in contestant.measures().values():
         for _ in range(WARM_UP):
@@ -82,10 +91,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         made = [pool.submit(maker) for maker in makers]
         contestants = [found for one in made if (found := one.result())]
     found = medians(contestants, arguments.rounds)
+    looped = whole_loops(contestants, arguments.decisions, arguments.loops)
     peak = max(peak, cost.matmul_rate(1024))  # a busy machine may have disturbed the first
     rows = [
-        contestant.row(values, arguments.decisions, peak)
-        for contestant, values in zip(contestants, found, strict=True)
+        contestant.row(values, peak) | rates(seconds, arguments.decisions * contestant.population)
+        for contestant, values, seconds in zip(contestants, found, looped, strict=True)
     ]
     if arguments.profile:
         write_profiles(contestants, arguments.profile)
@@ -93,8 +103,9 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         contestant.close()
     facts = runtime.describe(base.matmul_precision)
     return {
-        "task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9, "rounds":
-        arguments.rounds, "decisions": arguments.decisions, **facts, "rows": _compared(rows)
+        "task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9,
+        "rounds": arguments.rounds, "loops": arguments.loops, "decisions": arguments.decisions,
+        **facts, "rows": _compared(rows)
     }  # fmt: skip
 
 
@@ -172,7 +183,8 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--precision", default="float32", choices=["float32", "tf32"],
                         help="of matrix products; on a GPU the peers' too")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")
-    parser.add_argument("--decisions", type=int, default=50, help="of the whole loop")
+    parser.add_argument("--loops", type=int, default=5, help="whole loops that a median is over")
+    parser.add_argument("--decisions", type=int, default=50, help="of a whole loop")
     parser.add_argument("--no-peers", action="store_true", help="measure pompc alone")
     parser.add_argument("--profile", type=Path, metavar="FILE",
                         help="write where our time goes on the device, as CSV")  # fmt: skip

@@ -26,11 +26,17 @@ WITH_REANALYSE = "update and reanalyse"
 class Contestant(Protocol):
     """What the benchmark calls."""
 
+    population: int  # agents
+
     def measures(self) -> Measures:
         """Return what is timed, by name: each a call whose result can be waited for."""
         ...
 
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+    def run(self, decisions: int) -> np.ndarray:
+        """Run the whole loop; return the seconds in plan, environment and update."""
+        ...
+
+    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
         """Return a row of the table from medians in seconds and operations a second at most."""
         ...
 
@@ -91,7 +97,7 @@ class Ours:
         jax.block_until_ready(self.running)
         return seconds + np.array([0.0, 0.0, time.perf_counter() - started])
 
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
         """Return a row of the table."""
         return {
             "program": "pompc",
@@ -100,7 +106,6 @@ class Ours:
             "planner": self.config.planner_dtype,
             "lam": self.config.lam,
             **_times(medians, self.group, self.population, peak),
-            **_rates(self.run(decisions), decisions * self.population),
             "memory_mb": self.memory_mb,
             "compile_s": self.compile_s,
         }
@@ -112,6 +117,8 @@ class Ours:
 
 class Theirs:
     """A peer."""
+
+    population = 1
 
     def __init__(self, peer: peers.Peer, config: Config, vector: Vector) -> None:
         """Fill its buffer."""
@@ -154,16 +161,15 @@ class Theirs:
             seconds += np.diff(clock)
         return seconds
 
-    def row(self, medians: dict[str, float], decisions: int, peak: float) -> dict[str, Any]:
+    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
         """Return a row of the table; its arithmetic is not counted."""
         del peak
         return {
             "program": self.peer.name,
-            "agents": 1,
+            "agents": self.population,
             "heads": "all",
             "lam": 0.0 if self.peer.name == "tdmpc2_jax" else np.inf,
             **{f"{name}_ms": 1e3 * seconds for name, seconds in medians.items()},
-            **_rates(self.run(decisions), decisions),
         }
 
     def close(self) -> None:
@@ -210,7 +216,8 @@ def _times(
     }
 
 
-def _rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
+def rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
+    """Return decisions a second, and shares of seconds in plan, environment and update."""
     plan, environment, update = seconds / seconds.sum()
     return {
         "decisions_per_s": decisions / float(seconds.sum()),

@@ -5,7 +5,7 @@ import csv
 import numpy as np
 import pytest
 
-from pompc import ConfigError, peer_runs, peers
+from pompc import ConfigError, bench, peer_runs, peers
 
 
 class Recorder:
@@ -91,3 +91,22 @@ def test_a_peer_that_is_not_there_is_named(config, tmp_path):
     with pytest.raises(ConfigError, match="bmpc_jax cannot be imported: put its checkout"):
         peer_runs.train("bmpc_jax", config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+class Timed:
+    """A contestant whose loops take the seconds that it was given."""
+
+    def __init__(self, name, seconds, calls):
+        self.name, self.left, self.calls = name, list(seconds), calls
+
+    def run(self, decisions):
+        self.calls.append((self.name, decisions))
+        return np.array([0.0, 0.0, self.left.pop(0)])
+
+
+def test_whole_loops_run_in_turn_and_the_median_one_counts():
+    calls = []
+    ours, theirs = Timed("ours", [5.0, 1.0, 2.0], calls), Timed("theirs", [4.0, 9.0, 7.0], calls)
+    found = bench.whole_loops([ours, theirs], decisions=10, loops=3)
+    assert calls == [("ours", 10), ("theirs", 10)] * 3
+    assert [list(seconds) for seconds in found] == [[0, 0, 2], [0, 0, 7]]
