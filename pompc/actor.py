@@ -14,7 +14,7 @@ from pompc.agent import AgentState, Scales, policy_optimizer
 from pompc.hypers import Parts
 from pompc.losses import PolicyTerms
 from pompc.networks import Params
-from pompc.ops import Gaussian, entropy, log_likelihood, update_scale
+from pompc.ops import Gaussian, entropy, log_likelihood, squash_log_slope, update_scale
 from pompc.replay import Batch
 from pompc.rollout import Metrics, Rollout, masked_mean, optimizer_step, reduce_over_time
 from pompc.world_model import ModelParams, WorldModel
@@ -25,6 +25,7 @@ class PolicySample(NamedTuple):
 
     gaussian: Gaussian  # [H, B, A]
     value: Array  # [H, B]
+    log_slope: Array  # [H, B]: Σ log(1 - a²) by option, or 0
 
 
 def reference_policy(
@@ -108,11 +109,13 @@ def sample_policy(
 
     Without heads (λ = inf reads no value) the value is 0.
     """
-    gaussian = world.policy(policy, latents)
+    gaussian, none = world.policy(policy, latents), jnp.zeros(latents.shape[:-1])
     if heads is None:
-        return PolicySample(gaussian, jnp.zeros(latents.shape[:-1]))
+        return PolicySample(gaussian, none, none)
     action = world.sample_action(gaussian, noise)
-    return PolicySample(gaussian, jnp.mean(world.q_values(heads, latents, action), axis=0))
+    log_slope = squash_log_slope(action) if world.config.squash_correction else none
+    value = jnp.mean(world.q_values(heads, latents, action), axis=0)
+    return PolicySample(gaussian, value, log_slope)
 
 
 def policy_terms(
@@ -133,7 +136,8 @@ def policy_terms(
         weights = losses.cloning_weights(batch.returns, batch.best)
         cloning = weights * log_likelihood(sample.gaussian, batch.action)
     factor = world.action_dim if world.config.entropy_times_actions else 1
-    return PolicyTerms(kl, scaled(sample.value, scales.value), factor * bonus, cross, cloning)
+    bonus = factor * bonus + sample.log_slope
+    return PolicyTerms(kl, scaled(sample.value, scales.value), bonus, cross, cloning)
 
 
 def step_policy(

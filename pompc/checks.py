@@ -24,7 +24,7 @@ _CHOICES = {
     "time_weights": ("horizon", "sum"),
     "reanalyse_order": ("before", "after"),
     "terminations": ("use", "ignore"),
-    "matmul_precision": ("float32", "tf32"),
+    "matmul_precision": ("auto", "float32", "tf32"),
     "replay_memory": ("auto", "device", "host"),
 }
 _AT_LEAST_ONE = (
@@ -106,8 +106,10 @@ def _check_combinations(config: Any) -> None:
     _require(summed, config, "kl_reduction", "sum with cross_entropy_coef, Eq. (34)")
     if config.critic == "v":
         _require(math.isinf(config.lam), config, "lam", "inf with critic 'v', which has no action")
-    if config.policy_form == "squashed" or config.terminal_policy_latent:
-        squashed = config.policy_form == "squashed"
+    squashed = config.policy_form == "squashed"
+    corrected = squashed or not config.squash_correction
+    _require(corrected, config, "squash_correction", "False unless policy_form is 'squashed'")
+    if squashed or config.terminal_policy_latent:
         name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
         alone = config.lam == 0 and config.cross_entropy_coef == config.cloning_coef == 0
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")

@@ -95,6 +95,7 @@ class Config:
     kl_in_target: bool = True  # Eq. (17) takes λ KL off; else it stands in Eq. (18) alone
     entropy_coef: float  # α
     entropy_times_actions: bool = True  # entropy multiplied by the number of action dimensions
+    squash_correction: bool = False  # the squashed action's entropy, not that of its Gaussian
     entropy_at_infinity: bool = False  # λ = inf keeps the entropy bonus
     cross_entropy_coef: float = 0.0  # β in Eq. (34)
     cloning_coef: float = 0.0  # weight of Eq. (43)
@@ -114,7 +115,7 @@ class Config:
     reanalyse_interval: int  # k in Algorithm 2, in updates
     reanalyse_order: str = "before"  # or after the model's update, while pretraining too
     reanalyse_exploration: bool = False  # log std of the policy's trajectories at least -2 there
-    matmul_precision: str = "float32"
+    matmul_precision: str = "auto"  # float32, tf32, or tf32 on a GPU and float32 elsewhere
     replay_memory: str = "auto"  # device, host, or host where the device is too small
 
     def __init__(self, task: str = "cartpole-swingup", **settings: Any) -> None:

@@ -39,11 +39,12 @@ METHODS = {
     ),
     "tdmpc2": Method(
         summary="TD-MPC2 as published: a squashed policy that climbs Q, trained while pretraining",
-        policy_loss=r"− Q / S_Q − α A ℋ, over H + 1 latents",
+        policy_loss=r"− Q / S_Q − α (A ℋ + Σ log(1 − a²)), over H + 1 latents",
         source="Hansen et al. (2024)",
         settings={
             "lam": 0.0,
             "policy_form": "squashed",
+            "squash_correction": True,
             "log_std_min": -10.0,
             "log_std_max": 2.0,
             "terminal_policy_latent": True,

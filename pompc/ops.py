@@ -156,6 +156,14 @@ def entropy(p: Gaussian) -> Array:
     return jnp.sum(jnp.log(p.std) + 0.5 * jnp.log(2.0 * jnp.pi * jnp.e), axis=-1)
 
 
+def squash_log_slope(action: Array) -> Array:
+    """Return Σ log(1 - a² + 10⁻⁶) `[...]` of squashed actions `[..., A]` in (-1, 1).
+
+    It is the log density that tanh takes off a sample's, so that it adds to the entropy.
+    """
+    return jnp.sum(jnp.log(1.0 - jnp.square(action) + 1e-6), axis=-1)
+
+
 def log_likelihood(p: Gaussian, action: Array) -> Array:
     """Return log p(action) in nats, summed over action dimensions, `[...]`."""
     distance = jnp.square((action - p.mean) / p.std)

@@ -54,9 +54,15 @@ def device_bytes() -> int | None:
     return sum(limits) if limits else None
 
 
+def _precision(matmul_precision: str) -> str:
+    """Return JAX's name of a precision; auto is TF32 on a GPU and float32 elsewhere."""
+    by_device = "tf32" if has_gpu() else "float32"
+    return _PRECISIONS[by_device if matmul_precision == "auto" else matmul_precision]
+
+
 def configure(matmul_precision: str) -> None:
     """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
-    jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])
+    jax.config.update("jax_default_matmul_precision", _precision(matmul_precision))
     cache = os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -70,7 +76,7 @@ def describe(matmul_precision: str) -> dict[str, str]:
     return {
         "device": processor if device.platform == "cpu" else device.device_kind,
         "gpu_memory": "grows with need" if grows else "preallocated by JAX",
-        "matmul_precision": _PRECISIONS[matmul_precision],
+        "matmul_precision": _precision(matmul_precision),
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }

@@ -50,7 +50,6 @@ def train(config: Config, run_dir: str | Path) -> None:
     if not runs.open_run(config, folder):
         print(f"{folder} holds this run, finished: nothing to do")
         return
-    runtime.configure(config.matmul_precision)
     count = len(config.agents)
     # The order of the environments is that of the groups, which needs no environment to be known.
     agents = [agent for group in make_groups(config.agents, 0, 0) for agent in group.agents]
@@ -61,6 +60,8 @@ def train(config: Config, run_dir: str | Path) -> None:
         reporting_full_disk(folder),
         make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
     ):
+        # Only now: JAX starts here, and the workers of the environments were to start before it.
+        runtime.configure(config.matmul_precision)
         groups = make_groups(agents, vector.observation_dim, vector.action_dim)
         _Training(config, groups, vector, folder, own_lock).run(interruption)
 

@@ -53,6 +53,7 @@ def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
         ({"method": "tdmpc2", "lam": 1}, ["lam is 1.0", "0.0", "makes method tdmpc2"]),
         ({"method": "pompc", "critic": "v"}, ["lam is 1.0", "inf with critic 'v'"]),
         ({"policy_form": "squashed"}, ["lam is 1.0", "0, and no cloning", "squashed"]),
+        ({"squash_correction": True}, ["squash_correction is True", "policy_form is 'squashed'"]),
         ({"lam": []}, ["lam is an empty list"]),
         ({"lam": [0, -1]}, ["lam is -1.0"]),
         ({"seeds": 0}, ["seeds is 0", "at least 1"]),

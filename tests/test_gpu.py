@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import agent, cost, kernels, learner, mapping, networks, runtime
+from pompc import Config, agent, cost, kernels, learner, mapping, networks, runtime
 from pompc.world_model import WorldModel
 
 ROWS, BINS = 7, 101  # 101 columns are neither few nor a multiple of 64
@@ -102,6 +102,27 @@ def test_tf32_without_a_gpu_rounds_the_factors_of_all_layers(ensemble, gpu):
     error = np.abs(np.asarray(rounded - exact)) / np.abs(exact).max()
     assert 1e-5 < error.max() < 3e-3
     np.testing.assert_allclose(left_to_the_gpu, exact, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def own_settings():
+    """Let a test change the precision of all products."""
+    before = jax.config.jax_default_matmul_precision
+    yield
+    jax.config.update("jax_default_matmul_precision", before)
+
+
+@pytest.mark.parametrize(("has_gpu", "expected"), [(True, "tensorfloat32"), (False, "highest")])
+def test_products_are_tf32_on_a_gpu_alone_unless_asked_for(
+    monkeypatch, own_settings, has_gpu, expected
+):
+    monkeypatch.setattr(runtime, "has_gpu", lambda: has_gpu)
+    runtime.configure(Config().matmul_precision)
+    assert jax.config.jax_default_matmul_precision == expected
+    assert runtime.describe("auto")["matmul_precision"] == expected
+    for asked, name in (("float32", "highest"), ("tf32", "tensorfloat32")):
+        runtime.configure(asked)
+        assert jax.config.jax_default_matmul_precision == name
 
 
 def test_the_reference_product_is_large_on_a_gpu(monkeypatch):

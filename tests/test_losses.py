@@ -195,7 +195,7 @@ def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
 
     def loss(policy, value):
         gaussian = scene.world.policy(policy, scene.rollout.latents[:-1])
-        sample = actor.PolicySample(gaussian, value)
+        sample = actor.PolicySample(gaussian, value, jnp.zeros_like(value))
         scales = scene.state.scales._replace(kl=jnp.float32(2.0), value=jnp.float32(1.0))
         terms = actor.policy_terms(scene.world, sample, scene.planner, scales, scene.batch, own)
         return losses.policy_loss(terms, weights).sum()

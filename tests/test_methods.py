@@ -101,8 +101,9 @@ def average(terms, mask, rho=0.5, divide=None):
     return (weights[:, None] * mask * terms).sum() / terms.shape[1] / (divide or len(terms))
 
 
-def test_tdmpc2_climbs_q_with_a_squashed_policy_over_all_latents(small):
-    scene = Scene(small(method="tdmpc2"))
+@pytest.mark.parametrize("corrected", [True, False])
+def test_tdmpc2_climbs_q_with_a_squashed_policy_over_all_latents(small, corrected):
+    scene = Scene(small(method="tdmpc2", squash_correction=corrected, entropy_coef=0.1))
     ours, latents, mask, noise = scene.loss()
     assert latents.shape[0] == scene.config.horizon + 1
     terms = np.zeros(mask.shape)
@@ -110,8 +111,10 @@ def test_tdmpc2_climbs_q_with_a_squashed_policy_over_all_latents(small):
         out = oracle.apply_mlp(scene.params["policy"], latents[t][b])
         log_std = -10 + 6 * (np.tanh(out[2:]) + 1)
         action = np.tanh(out[:2] + np.exp(log_std) * np.asarray(noise[t][b], float))
-        entropy = (log_std + 0.5 * np.log(2 * np.pi * np.e)).sum()
-        terms[t, b] = -scene.value(latents[t][b], action) / 2 - 1e-4 * 2 * entropy
+        entropy = 2 * (log_std + 0.5 * np.log(2 * np.pi * np.e)).sum()
+        if corrected:
+            entropy += np.log(1 - action**2 + 1e-6).sum()
+        terms[t, b] = -scene.value(latents[t][b], action) / 2 - 0.1 * entropy
     np.testing.assert_allclose(ours, average(terms, np.asarray(mask)), rtol=1e-4)
 
 
