@@ -139,12 +139,13 @@ def digest(run: Path) -> str:
 
 def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return evaluations and metrics of a run, with columns that say where they come from."""
-    agents = _agents(run)
+    facts = runs.read_provenance(run)
+    precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
+    agents = [agent | precision for agent in _agents(run)]
     returns = _read_returns(run)
     own = returns.drop_duplicates("agent").set_index("agent")
     identities = pd.DataFrame(own[[*CELL, "seed"]]).to_dict(orient="records")
     described = pd.DataFrame([_describe(agents, one) for one in identities], index=own.index)
-    facts = runs.read_provenance(run)
     origin = {"agents": len(agents), "commit": facts.get("commit"),
               "finished": bool(facts.get("finished")), "device": facts.get("device")}  # fmt: skip
     metrics = _read_metrics(run, own)

@@ -139,6 +139,20 @@ def test_runs_with_other_settings_are_not_mixed(root: Path):
     assert set(walker["run"]) == {"small/other0", "small/other1"}
 
 
+@pytest.mark.parametrize(("computed", "together"), [("highest", True), ("tensorfloat32", False)])
+def test_runs_are_told_apart_by_the_precision_they_had(tmp_path: Path, computed, together):
+    """The precision that was asked for can be `auto`, which is not the same everywhere."""
+    for seed, (asked, had) in enumerate([("float32", "highest"), ("auto", computed)]):
+        folder = written.write_run(
+            tmp_path / "small" / asked, "dog-run", seeds=(seed,), matmul_precision=asked
+        )
+        facts = json.loads((folder / "provenance.json").read_text()) | {"matmul_precision": had}
+        (folder / "provenance.json").write_text(json.dumps(facts))
+    found = results.collect("small", tmp_path)
+    assert found.returns["seed"].nunique() == 1 + together
+    assert len(found.warnings) == (not together)
+
+
 def test_of_a_seed_that_is_there_twice_the_longer_run_counts(root: Path):
     written.write_run(root / "small" / "again", "walker-walk", steps=60_000)
     found = results.collect("small", root)
