@@ -32,6 +32,7 @@ def train(name: str, config: Config, run_dir: Path) -> None:
     if (run_dir / "returns.csv").exists():
         raise ConfigError(f"{str(run_dir)!r} holds a run: choose another --run-dir")
     runtime.configure(config.matmul_precision)
+    runs.commit()  # of the code that starts here
     started, seed = time.perf_counter(), training_seed(config)
     with make_vector(config.task, [seed]) as vector:
         peer = peers.load(name, config, vector.observation_dim, vector.action_dim)

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,12 @@ def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
     files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
 
 
+@cache
 def commit() -> str | None:
-    """Return the commit of this code, marked if files differ from it; None outside a checkout."""
+    """Return the commit of this code, marked if files differ from it; None outside a checkout.
+
+    That of the first call stays: a checkout may move on while a process trains.
+    """
     git = ["git", "-C", str(ROOT)]
     try:
         found = subprocess.run(
