@@ -76,6 +76,15 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     return Results(profile, returns, metrics, digests, warnings, _beside(public, returns))
 
 
+def compared(variants: Mapping[str, Results], table: str, query: str) -> pd.DataFrame:
+    """Return the rows of a query from `returns` or `metrics` of several results.
+
+    The names of the variants are the first level of the index, `variant`.
+    """
+    rows = {name: getattr(found, table).query(query) for name, found in variants.items()}
+    return pd.concat(rows, names=["variant"])
+
+
 class _Read(NamedTuple):
     """What folders of runs hold."""
 
