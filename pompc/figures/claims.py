@@ -1,7 +1,7 @@
 """The paper's claims that runs can test: what each says, and which agents and tasks tell.
 
-What the small runs are compared for was written down when of those in `runs/small` only those of
-TD-MPC2 had ended.
+What the small runs are compared for was written down when of those in `runs/small` only TD-MPC2's
+had ended, which were replaced since.
 """
 
 from __future__ import annotations
