@@ -29,6 +29,7 @@ _RETURNS = [*CELL, "seed", "env_step", "decision", "return", "return_policy", "w
 # Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
 _ORIGIN = ["run", "agent", "agents", "settings", "preset", "commit", "finished", "device"]
 _PUBLIC = [*CELL, "seed", "env_step", "peer", "return"]
+_SEEDS = ["variant", "lam", "seed"]  # what a row of a comparison of variants is
 _REQUIRED = [*CELL, "seed", "preset", "steps"]  # of config.json
 _FILES = ("config.json", "provenance.json", *runs.TABLES)
 _REPEATED = {*CELL, "seed", "seeds", "steps"}  # settings in which the curves of a cell may differ
@@ -76,12 +77,25 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     return Results(profile, returns, metrics, digests, warnings, _beside(public, returns))
 
 
-def compared(variants: Mapping[str, Results], table: str, query: str) -> pd.DataFrame:
-    """Return the rows of a query from `returns` or `metrics` of several results.
+def compared_returns(variants: Mapping[str, Results], query: str) -> pd.DataFrame:
+    """Return the returns of a query in several results: a row a seed, a column a moment.
 
-    The names of the variants are the first level of the index, `variant`.
+    The names of the variants are the first level of the index, λ and seed the others.
     """
-    rows = {name: getattr(found, table).query(query) for name, found in variants.items()}
+    rows = _of_variants({name: found.returns for name, found in variants.items()}, query)
+    return rows.pivot_table(index=_SEEDS, columns="env_step", values="return").round()
+
+
+def compared_metrics(
+    variants: Mapping[str, Results], query: str, columns: Sequence[str]
+) -> pd.DataFrame:
+    """Return each seed's means of some metrics over the rows of a query in several results."""
+    rows = _of_variants({name: found.metrics for name, found in variants.items()}, query)
+    return rows.groupby(_SEEDS)[[*columns]].mean().round(2)
+
+
+def _of_variants(tables: Mapping[str, pd.DataFrame], query: str) -> pd.DataFrame:
+    rows = {name: table.query(query) for name, table in tables.items()}
     return pd.concat(rows, names=["variant"])
 
 
