@@ -91,7 +91,7 @@ def compared_metrics(
 ) -> pd.DataFrame:
     """Return each seed's means of some metrics over the rows of a query in several results."""
     rows = _of_variants({name: found.metrics for name, found in variants.items()}, query)
-    return rows.groupby(_SEEDS)[[*columns]].mean().round(2)
+    return rows.pivot_table(index=_SEEDS, values=[*columns]).loc[:, [*columns]].round(2)
 
 
 def _of_variants(tables: Mapping[str, pd.DataFrame], query: str) -> pd.DataFrame:

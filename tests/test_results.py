@@ -54,6 +54,24 @@ def test_returns_and_metrics_say_which_agent_and_run_they_are_of(root: Path):
     np.testing.assert_allclose(metrics["kl_mean"], expected)
 
 
+def test_variants_are_compared_seed_by_seed(root: Path):
+    variants = {profile: results.collect(profile, root) for profile in ("small", "paper")}
+    query = "method == 'pompc' and lam == 1 and prior == 'reverse_kl' and task != 'walker-walk'"
+    returns = results.compared_returns(variants, query)
+    seeds = [
+        ("paper", 1.0, 0),
+        ("paper", 1.0, 1),
+        ("paper", 1.0, 2),
+        ("small", 1.0, 0),
+        ("small", 1.0, 1),
+    ]
+    assert list(returns.index) == seeds
+    rows = variants["paper"].returns.query("seed == 2").set_index("env_step")["return"]
+    np.testing.assert_allclose(returns.loc[("paper", 1.0, 2)].dropna(), rows.round())
+    metrics = results.compared_metrics(variants, query, ["kl_mean"])
+    np.testing.assert_allclose(metrics["kl_mean"], [4.0 + seed for _, _, seed in seeds])
+
+
 def test_a_folder_of_runs_is_a_profile_too(root: Path):
     assert set(results.collect(str(root / "quickstart")).returns["task"]) == {"cartpole-swingup"}
     with pytest.raises(ConfigError, match=r"profile is 'papr', .* did you mean 'paper'"):
