@@ -82,7 +82,7 @@ def compared_returns(variants: Mapping[str, Results], query: str) -> pd.DataFram
 
     The names of the variants are the first level of the index, λ and seed the others.
     """
-    rows = _of_variants({name: found.returns for name, found in variants.items()}, query)
+    rows = _of_variants(variants, "returns", query)
     return rows.pivot_table(index=_SEEDS, columns="env_step", values="return").round()
 
 
@@ -90,12 +90,12 @@ def compared_metrics(
     variants: Mapping[str, Results], query: str, columns: Sequence[str]
 ) -> pd.DataFrame:
     """Return each seed's means of some metrics over the rows of a query in several results."""
-    rows = _of_variants({name: found.metrics for name, found in variants.items()}, query)
+    rows = _of_variants(variants, "metrics", query)
     return rows.pivot_table(index=_SEEDS, values=[*columns]).loc[:, [*columns]].round(2)
 
 
-def _of_variants(tables: Mapping[str, pd.DataFrame], query: str) -> pd.DataFrame:
-    rows = {name: table.query(query) for name, table in tables.items()}
+def _of_variants(variants: Mapping[str, Results], table: str, query: str) -> pd.DataFrame:
+    rows = {name: getattr(found, table).query(query) for name, found in variants.items()}
     return pd.concat(rows, names=["variant"])
 
 
