@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pompc.evaluation import evaluate as evaluate
     from pompc.evaluation import load_agent as load_agent
     from pompc.evaluation import record_video as record_video
+    from pompc.runs import load_episodes as load_episodes
     from pompc.runs import load_runs as load_runs
     from pompc.runs import notebook_config as notebook_config
     from pompc.trainer import train as train
@@ -24,6 +25,7 @@ _HOME = {
     "ConfigError": "errors",
     "evaluate": "evaluation",
     "load_agent": "evaluation",
+    "load_episodes": "runs",
     "load_runs": "runs",
     "make_env": "envs",
     "notebook_config": "runs",

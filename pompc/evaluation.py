@@ -46,11 +46,16 @@ def _seeds(config: Config, stream: int, count: int) -> list[int]:
 
 
 class Evaluation(NamedTuple):
-    """What evaluation episodes leave, `N` an agent."""
+    """What evaluation episodes leave, `N` an agent, of at most `T` decisions."""
 
-    returns: np.ndarray  # [P, N]
+    rewards: np.ndarray  # [P, N, T], NaN after an episode's end
     seeds: np.ndarray  # [P, N]: of the episodes' environments
     actions: np.ndarray  # [P, T, A]: of each agent's first episode, zeros after its end
+
+    @property
+    def returns(self) -> np.ndarray:
+        """The sum of each episode's rewards, `[P, N]`."""
+        return np.asarray(np.nansum(self.rewards, axis=-1, dtype=np.float64))
 
 
 class Returns:
@@ -103,17 +108,22 @@ def first_episodes(
         seeds: of the environments, `[P, N]`.
     """
     observation = vector.reset()
-    totals, running = np.zeros(vector.count), np.ones(vector.count, bool)
+    running = np.ones(vector.count, bool)
     taken: list[np.ndarray] = []
+    rewards: list[np.ndarray] = []
     while running.any():
         actions = np.asarray(act(observation.reshape(*seeds.shape, -1)))
         taken.append(actions[:, 0] * running.reshape(seeds.shape)[:, :1])
         result = vector.step(actions.reshape(vector.count, -1))
-        totals += np.where(running, result.reward, 0.0)
-        totals[running & (result.failure != "")] = 0.0  # its episode starts anew
+        rewards.append(np.where(running, result.reward, np.nan))
+        failed = running & (result.failure != "")
+        if failed.any():  # their episodes start anew
+            for earlier in rewards:
+                earlier[failed] = np.nan
         running &= ~(result.terminated | result.truncated)
         observation = result.observation
-    return Evaluation(totals.reshape(seeds.shape), seeds, np.stack(taken, axis=1))
+    paid = np.stack(rewards, axis=-1).reshape(*seeds.shape, -1)
+    return Evaluation(paid, seeds, np.stack(taken, axis=1))
 
 
 class Agent:

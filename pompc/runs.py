@@ -22,7 +22,7 @@ from pompc.config import Config
 from pompc.errors import ConfigError
 
 TABLES = ("returns.csv", "metrics.csv")
-EPISODES = "episodes.npz"  # in a run: each agent's first episode of the newest evaluation
+EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
 ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
 
 
@@ -142,6 +142,29 @@ def load_runs(path: str | Path) -> pd.DataFrame:
         raise ConfigError(f"no run found in {str(path)!r}: there is no returns.csv below it")
     tables = [read_table(path).assign(run=str(path.parent)) for path in found]
     return pd.concat(tables, ignore_index=True)
+
+
+def load_episodes(run_dir: str | Path) -> pd.DataFrame:
+    """Return what the episodes of a run's newest evaluation earned, one row a decision of each.
+
+    Columns: `agent`, numbered as its rows in returns.csv; `task, method, lam, prior, seed` and
+    `env_step` of the evaluation; `episode`, `decision` (both from 0) and `reward`.
+
+    Raises:
+        FileNotFoundError: if the folder holds no evaluation, or one of an earlier version.
+    """
+    path = Path(run_dir) / EPISODES
+    stored = files.read_arrays(path) if path.exists() else {}
+    if "rewards" not in stored:
+        raise FileNotFoundError(f"there is no {EPISODES} with rewards in {str(run_dir)!r}")
+    agents = read_table(Path(run_dir) / "returns.csv")
+    agents = agents.loc[agents["env_step"] == stored["env_step"]].reset_index(drop=True)
+    columns = ["task", "method", "lam", "prior", "seed", "env_step"]
+    index = pd.MultiIndex.from_product(
+        [range(size) for size in stored["rewards"].shape], names=["agent", "episode", "decision"]
+    )
+    rewards = pd.DataFrame({"reward": stored["rewards"].ravel()}, index=index)
+    return rewards.dropna().reset_index().join(agents[columns], on="agent")
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -261,12 +261,12 @@ class _Training:
 
 
 def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
-    """Keep each agent's first evaluation episode, for its video."""
-    seeds, actions, returns = evaluation.seeds[:, 0], evaluation.actions, evaluation.returns[:, 0]
+    """Keep the rewards of an evaluation's episodes, and of each agent's first its actions."""
     write_arrays(
         folder / runs.EPISODES,
-        {"env_step": np.array(env_step), "seed": seeds, "actions": actions, "returns": returns},
-    )
+        {"env_step": np.array(env_step), "seed": evaluation.seeds[:, 0],
+         "actions": evaluation.actions, "rewards": evaluation.rewards},
+    )  # fmt: skip
 
 
 def _size(learners: Learners, groups: tuple[Group, ...]) -> int:

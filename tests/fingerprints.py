@@ -19,6 +19,7 @@ class Fingerprints:
             for leaf in jax.tree.leaves(state.policy)[:1]
         ]
         returns = np.repeat(np.concatenate(sums)[:, None], self.episodes, axis=1)
-        return Evaluation(returns, np.zeros_like(returns, int), np.zeros((len(returns), 1, 1)))
+        seeds, actions = np.zeros_like(returns, int), np.zeros((len(returns), 1, 1))
+        return Evaluation(returns[..., None], seeds, actions)
 
     policy = planner

@@ -25,7 +25,15 @@ from matplotlib.lines import Line2D
 from pompc import figures, results
 from pompc.errors import ConfigError
 from pompc.figures import __main__ as command_line
-from pompc.figures import learning_curve, manifest, overview, registry, style, tasks
+from pompc.figures import (
+    episode_rewards,
+    learning_curve,
+    manifest,
+    overview,
+    registry,
+    style,
+    tasks,
+)
 from pompc.methods import METHODS
 
 
@@ -84,6 +92,23 @@ def test_several_tasks_are_refused():
     table = pd.concat([runs(1), runs(1).assign(task="dog-walk")])
     with pytest.raises(ConfigError, match="one task"):
         learning_curve(table)
+
+
+def test_rewards_of_episodes_stand_in_rows_of_their_agent():
+    rows = [
+        {"agent": agent, "episode": episode, "decision": decision, "task": "dog-run",
+         "method": "pompc", "lam": 1.0, "prior": "reverse_kl", "seed": agent, "env_step": 2000,
+         "reward": 100 * agent + 10 * episode + decision}
+        for agent in (0, 1) for episode in (0, 1, 2) for decision in range(4 + 2 * episode)
+    ]  # fmt: skip
+    axes = episode_rewards(pd.DataFrame(rows)).axes[0]
+    shown = axes.images[0].get_array()
+    assert shown is not None
+    assert shown.shape == (6, 8)
+    assert shown[4].compressed().tolist() == [110, 111, 112, 113, 114, 115]
+    assert axes.get_yticks().tolist() == [1.5, 4.5]
+    assert axes.get_yticklabels()[1].get_text() == "pompc, λ = 1, reverse_kl\nseed 1"
+    assert axes.get_title() == "dog-run: 3 episodes an agent after 2,000 steps"
 
 
 def line(axes: Axes, label: str) -> Line2D:

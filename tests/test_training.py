@@ -114,6 +114,18 @@ def test_a_loaded_agent_acts_and_evaluates(finished):
     assert table["return_policy"].mean() == pytest.approx(last["return_policy"], abs=1e-3)
 
 
+def test_rewards_of_the_newest_evaluation_add_up_to_its_return(finished, tmp_path):
+    folder, _ = finished
+    rewards, last = pompc.load_episodes(folder), pd.read_csv(folder / "returns.csv").iloc[-1]
+    totals = rewards.groupby("episode")["reward"].sum()
+    assert len(totals) == 2
+    assert totals.mean() == pytest.approx(last["return"], abs=1e-3)
+    assert (rewards["env_step"] == last["env_step"]).all()
+    assert (rewards["lam"] == last["lam"]).all()
+    with pytest.raises(FileNotFoundError, match=r"no episodes\.npz with rewards"):
+        pompc.load_episodes(tmp_path)
+
+
 def test_a_run_without_folder_or_checkpoint_is_named(tmp_path):
     with pytest.raises(ConfigError, match="holds no run"):
         pompc.load_agent(tmp_path)
@@ -155,6 +167,7 @@ def test_a_failure_after_an_evaluated_episode_leaves_its_return_alone():
         Uneven(), lambda seen: np.zeros((1, 2, 1)), np.array([[0, 1]])
     )
     assert found.returns.tolist() == [[2.0, 10.0]]  # one of the first three rewards was broken off
+    assert np.isfinite(found.rewards[0, 0]).tolist() == [False, True, True, *[False] * 7]
 
 
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):

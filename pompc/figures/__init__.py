@@ -6,7 +6,7 @@
 from pompc.figures.beside import public_code, returns_beside
 from pompc.figures.captions import notice
 from pompc.figures.forest import claims_forest
-from pompc.figures.learning import learning_curve
+from pompc.figures.learning import episode_rewards, learning_curve
 from pompc.figures.overview import figure_1
 from pompc.figures.paper import (
     figure_2,
@@ -32,6 +32,7 @@ __all__ = [
     "aggregates",
     "claims_forest",
     "draw",
+    "episode_rewards",
     "figure_1",
     "figure_2",
     "figure_3",

@@ -1,4 +1,4 @@
-"""The learning curve of the training page: one task, the planner and the policy alone."""
+"""The figures of the training page: what one run learned, and what its episodes earn."""
 
 from __future__ import annotations
 
@@ -42,6 +42,33 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     axes.set(xlabel="environment steps", ylabel="return", title=_title(tasks[0], table))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     sns.despine(figure)
+    return figure
+
+
+def episode_rewards(table: pd.DataFrame) -> Figure:
+    """Draw the reward of each decision in evaluation episodes, as a colour, a row an episode.
+
+    Episodes of one agent stand together; a row that ends early is an episode that did.
+
+    Args:
+        table: as `pompc.load_episodes` returns it.
+    """
+    wide = table.pivot_table(index=["agent", "episode"], columns="decision", values="reward")
+    blocks = [rows for _, rows in table.groupby("agent")]
+    per_agent = len(wide) / len(blocks)
+    figure, axes = plt.subplots(figsize=(7, max(2.2, 1.0 + 0.08 * len(wide))), layout="constrained")
+    extent = (0, wide.shape[1], len(wide), 0)
+    image = axes.imshow(wide, aspect="auto", interpolation="none", extent=extent)
+    figure.colorbar(image, label="reward")
+    axes.set_yticks(
+        [per_agent * (0.5 + agent) for agent in range(len(blocks))],
+        [f"{_name(rows)}\nseed {rows['seed'].iloc[0]}" for rows in blocks],
+    )
+    for agent in range(1, len(blocks)):
+        axes.axhline(per_agent * agent, color="white")
+    step = table["env_step"].iloc[0]
+    title = f"{table['task'].iloc[0]}: {per_agent:.0f} episodes an agent after {step:,} steps"
+    axes.set(xlabel="decision of the episode", title=title)
     return figure
 
 
