@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -56,6 +57,50 @@ def test_a_job_is_named_by_its_configuration_alone(write):
     assert first.folder == second.folder
     assert write([{"lam": [0, 2]}]).jobs[0].folder != first.folder
     assert write([{"lam": [0, 1], "steps": 600}]).jobs[0].folder != first.folder
+
+
+def _finished(run, config, **stored):
+    """Leave the configuration of a finished run, some fields as an earlier version stored them."""
+    runs.open_run(config, run)
+    values = json.loads((run / "config.json").read_text())
+    changed = [one | stored for one in (values if isinstance(values, list) else [values])]
+    (run / "config.json").write_text(json.dumps(changed if len(changed) > 1 else changed[0]))
+    runs.write_provenance(run, {"finished": True})
+
+
+def test_agents_that_another_run_trained_are_not_trained_again(write, tmp_path, capsys):
+    grid = [{"lam": 1, "seeds": 3}, {"lam": [0, 9], "seeds": 2}]
+    trained = write(grid).jobs[0].config
+    run = tmp_path / "runs" / "by-hand"
+    _finished(run, trained, matmul_precision="float32")
+    _finished(tmp_path / "runs" / "longer", dataclasses.replace(trained.agents[0], steps=4000))
+    singles = write(grid, agents_per_job=1)
+    found = [one.folder == run for one in singles.jobs]
+    assert found == [True] * 3 + [False] * 4
+    rows = [{"task": trained.task, "method": "pompc", "lam": 1.0, "prior": "reverse_kl",
+             "seed": seed, "env_step": 300, "return": 10 * seed} for seed in range(3)]  # fmt: skip
+    runs.append_rows(run / "returns.csv", rows)
+    assert status.table([singles])["return"].head(3).tolist() == [0, 10, 20]
+    backends.launch(singles, "print")
+    printed = capsys.readouterr().out
+    assert "3 of 7 jobs are done" in printed
+    assert printed.count("papermill") == 4
+
+
+def test_agents_are_trained_again_where_a_run_differs_or_is_not_finished(write, tmp_path):
+    one = write([{"lam": 1}]).jobs[0]
+    runs.open_run(one.config, tmp_path / "runs" / "unfinished")
+    assert write([{"lam": 1}]).jobs[0].folder == one.folder
+    _finished(tmp_path / "runs" / "other", one.config, matmul_precision="tf32")
+    assert write([{"lam": 1, "matmul_precision": "float32"}]).jobs[0].folder.name != "other"
+    assert write([{"lam": 1, "seeds": 2}]).jobs[0].folder.name != "other"
+    assert write([{"lam": 1}]).jobs[0].folder.name == "other"
+
+
+def test_a_folder_of_another_version_stops_no_sweep(write, tmp_path):
+    run = tmp_path / "runs" / "old"
+    _finished(run, Config(preset="laptop"), forgotten_option=1)
+    assert write([{"lam": 1}]).jobs[0].folder.parent == run.parent
 
 
 def test_runs_that_ship_are_jobs_of_their_sweep_whatever_options_were_added_since():

@@ -21,7 +21,8 @@ _EXAMPLES = """examples:
   python -m pompc.sweep status                               how far every sweep is
   python -m pompc.sweep status sweeps/small.yaml             how far one is
 
-Finished jobs are skipped, unfinished ones go on from their checkpoint."""
+Finished jobs are skipped, also where a run of the same folder has trained their agents among
+others; unfinished ones go on from their checkpoint."""
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:

@@ -20,6 +20,7 @@ from pompc.evaluation import read_groups
 from pompc.grid import listed
 from pompc.methods import METHODS
 from pompc.population import REPLAY_SHARE, initial_bytes, replay_bytes
+from pompc.sweep.trained import Trained
 
 _KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
 _DEVICE = ("memory_gb", "tflops")
@@ -29,7 +30,7 @@ _SPLIT = ("method", "prior", "lam", "seeds")  # what a job that is too large is 
 class Job(NamedTuple):
     """One execution of the training notebook."""
 
-    folder: Path
+    folder: Path  # its own, or that of a finished run that holds its agents
     settings: dict[str, Any]  # the notebook's parameters, but `run_dir`
     config: Config
 
@@ -72,6 +73,7 @@ def load(path: str | Path) -> Sweep:
     device = given.get("device") or {}
     _check_names(device, _DEVICE, f"{path}: device")
     folder = runs.ROOT / given.get("runs", f"runs/{path.stem}")
+    trained = Trained(folder)
     jobs, operations, seen = [], 0.0, dict[str, int]()
     memory = device["memory_gb"] * 1e9 if "memory_gb" in device else _own_memory()
     for number, entry in enumerate(given["grid"], 1):
@@ -80,7 +82,8 @@ def load(path: str | Path) -> Sweep:
                 (given.get("settings") or {}) | entry, given.get("agents_per_job"), memory
             ):
                 _require_new(config, number, seen)
-                jobs.append(Job(folder / _folder_name(config), settings, config))
+                run = trained.run_of(config) or folder / _folder_name(config)
+                jobs.append(Job(run, settings, config))
                 operations += cost.operations(read_groups(config))
         except ConfigError as error:
             raise ConfigError(f"{path}, grid entry {number}: {error}") from error

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from pompc import runs
-from pompc.config import Config
 from pompc.progress import duration
 from pompc.results import CELL
 from pompc.sweep import job
@@ -57,13 +56,17 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
     newest = _newest(one.folder)
     left = _time_left(newest, one.config.steps) if state.name == "running" else ""
     rows = []
-    for key, seeds in Counter(map(_key, one.config.agents)).items():
-        mine = [row for row in newest if key == tuple(row[column] for column in CELL)]
+    cells: dict[tuple[Any, ...], set[int]] = {}
+    for agent in one.config.agents:
+        cells.setdefault(tuple(getattr(agent, name) for name in CELL), set()).add(agent.seed)
+    for key, seeds in cells.items():
+        mine = [row for row in newest
+                if key == tuple(row[name] for name in CELL) and row["seed"] in seeds]  # fmt: skip
         rows.append(
             {"sweep": name, "job": one.folder.name}
             | dict(zip(CELL, key, strict=True))
             | {
-                "seeds": seeds,
+                "seeds": len(seeds),
                 "state": state.name,
                 "env_step": mine[0]["env_step"] if mine else 0,
                 "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
@@ -72,10 +75,6 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
             }
         )
     return rows
-
-
-def _key(agent: Config) -> tuple[Any, ...]:
-    return tuple(getattr(agent, name) for name in CELL)
 
 
 def _newest(folder: Path) -> list[dict[Any, Any]]:
