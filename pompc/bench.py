@@ -101,11 +101,10 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         write_profiles(contestants, arguments.profile)
     for contestant in contestants:
         contestant.close()
-    facts = runtime.describe(base.matmul_precision)
     return {
         "task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9,
         "rounds": arguments.rounds, "loops": arguments.loops, "decisions": arguments.decisions,
-        **facts, "rows": _compared(rows)
+        **runtime.describe(), "rows": _compared(rows)
     }  # fmt: skip
 
 

@@ -32,13 +32,15 @@ def train(name: str, config: Config, run_dir: Path) -> None:
     if (run_dir / "returns.csv").exists():
         raise ConfigError(f"{str(run_dir)!r} holds a run: choose another --run-dir")
     runtime.configure(config.matmul_precision)
-    runs.commit()  # of the code that starts here
     started, seed = time.perf_counter(), training_seed(config)
     with make_vector(config.task, [seed]) as vector:
         peer = peers.load(name, config, vector.observation_dim, vector.action_dim)
         if peer is None:
             raise ConfigError(f"{name} cannot be imported: put its checkout on PYTHONPATH")
         run_dir.mkdir(parents=True, exist_ok=True)
+        files.write_text(run_dir / "settings.json", config.to_json())
+        facts = {"peer": name, "preset": config.preset, "steps": config.steps, **runtime.describe()}
+        runs.write_provenance(run_dir, facts)
         rng, observation = np.random.default_rng(seed), vector.reset()
         for decision in range(config.decisions):
             if decision * config.action_repeat % config.evaluate_every == 0:
@@ -48,7 +50,7 @@ def train(name: str, config: Config, run_dir: Path) -> None:
             observation = _step(peer, vector, observation, action)
             _update(peer, config, decision)
         _record(peer, config, config.decisions, started, run_dir)
-    _write_provenance(name, config, run_dir, time.perf_counter() - started)
+    runs.write_provenance(run_dir, facts | {"wall_s": round(time.perf_counter() - started, 1)})
 
 
 def _uniform(rng: np.random.Generator, vector: Vector) -> np.ndarray:
@@ -101,13 +103,6 @@ def _evaluate(peer: peers.Peer, config: Config) -> float:
         found = first_episodes(vector, lambda seen: peer.act(seen[0], train=False)[None], seeds)
     peer.begin_episode()
     return round(float(found.returns.mean()), 3)
-
-
-def _write_provenance(name: str, config: Config, run_dir: Path, seconds: float) -> None:
-    facts = {"peer": name, "preset": config.preset, "steps": config.steps,
-             **runtime.describe(config.matmul_precision), "wall_s": round(seconds, 1)}  # fmt: skip
-    runs.write_provenance(run_dir, facts)
-    files.write_text(run_dir / "settings.json", config.to_json())
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:

@@ -14,6 +14,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import jax
 
+_settings: Any = jax.config  # whose options its types do not know
 _PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", "gymnasium")
 
@@ -25,8 +26,7 @@ def has_gpu() -> bool:
 
 def rounds_products() -> bool:
     """Tell whether factors of matrix products are to be rounded here: TF32 without a GPU."""
-    settings: Any = jax.config
-    return settings.jax_default_matmul_precision == _PRECISIONS["tf32"] and not has_gpu()
+    return _settings.jax_default_matmul_precision == _PRECISIONS["tf32"] and not has_gpu()
 
 
 def cores() -> int:
@@ -54,21 +54,21 @@ def device_bytes() -> int | None:
     return sum(limits) if limits else None
 
 
-def _precision(matmul_precision: str) -> str:
-    """Return JAX's name of a precision; auto is TF32 on a GPU and float32 elsewhere."""
-    by_device = "tf32" if has_gpu() else "float32"
-    return _PRECISIONS[by_device if matmul_precision == "auto" else matmul_precision]
-
-
 def configure(matmul_precision: str) -> None:
-    """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it)."""
-    jax.config.update("jax_default_matmul_precision", _precision(matmul_precision))
+    """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it).
+
+    Args:
+        matmul_precision: float32, tf32, or auto: TF32 on a GPU and float32 elsewhere.
+    """
+    if matmul_precision == "auto":
+        matmul_precision = "tf32" if has_gpu() else "float32"
+    jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])
     cache = os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax"
     jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-def describe(matmul_precision: str) -> dict[str, str]:
+def describe() -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
     device = jax.devices()[0]
     processor = f"{cores()} CPU core{'s' if cores() > 1 else ''}"
@@ -76,7 +76,7 @@ def describe(matmul_precision: str) -> dict[str, str]:
     return {
         "device": processor if device.platform == "cpu" else device.device_kind,
         "gpu_memory": "grows with need" if grows else "preallocated by JAX",
-        "matmul_precision": _precision(matmul_precision),
+        "matmul_precision": _settings.jax_default_matmul_precision,
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
     }

@@ -119,7 +119,7 @@ class _Training:
             "disk_bytes": needed.disk,
             "terminations": self.config.terminations,
             **envs.describe(self.config.task),
-            **runtime.describe(self.config.matmul_precision),
+            **runtime.describe(),
         }
         seconds = cost.estimated_seconds(groups) / self.programs.devices
         print(first_line(self.config, self.facts, seconds), flush=True)

@@ -119,7 +119,7 @@ def test_products_are_tf32_on_a_gpu_alone_unless_asked_for(
     monkeypatch.setattr(runtime, "has_gpu", lambda: has_gpu)
     runtime.configure(Config().matmul_precision)
     assert jax.config.jax_default_matmul_precision == expected
-    assert runtime.describe("auto")["matmul_precision"] == expected
+    assert runtime.describe()["matmul_precision"] == expected
     for asked, name in (("float32", "highest"), ("tf32", "tensorfloat32")):
         runtime.configure(asked)
         assert jax.config.jax_default_matmul_precision == name
