@@ -1,4 +1,4 @@
-"""Elementary operations: symlog, two-hot, SimNorm, Mish, diagonal Gaussians, percentile scales."""
+"""Elementary operations: Mish, LayerNorm, SimNorm, two-hot, Gaussians, percentile scales."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+LAYER_NORM_EPSILON = 1e-5
 Contracted = tuple[tuple[int, ...], tuple[int, ...]]  # axes of the one factor and the other
 
 
@@ -57,6 +58,40 @@ def _mish_backward(x: Array, gradient: Array) -> tuple[Array]:
 
 
 mish.defvjp(_mish_forward, _mish_backward)
+
+
+@jax.custom_vjp
+def layer_norm(x: Array, scale: Array, bias: Array) -> Array:
+    r"""Normalise `[..., D]` over its last axis, with scale and bias `[D]`.
+
+    $$\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} \odot s + b$$
+
+    The gradient is its closed form: of Flax's LayerNorm XLA keeps scale and deviation in memory,
+    broadcast to the size of x, which is a tenth of an update's time with narrow networks.
+    """
+    return _layer_norm_forward(x, scale, bias)[0]
+
+
+def _layer_norm_forward(x: Array, scale: Array, bias: Array) -> tuple[Array, tuple[Array, ...]]:
+    mean = jnp.mean(x, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True) - jnp.square(mean)
+    inverse = jax.lax.rsqrt(jnp.maximum(variance, 0.0) + LAYER_NORM_EPSILON)
+    scale, bias = (jnp.expand_dims(one, range(x.ndim - 1)) for one in (scale, bias))
+    return (x - mean) * inverse * scale + bias, (x, mean, inverse, scale)
+
+
+def _layer_norm_backward(
+    residuals: tuple[Array, ...], gradient: Array
+) -> tuple[Array, Array, Array]:
+    x, mean, inverse, scale = residuals
+    normal, scaled = (x - mean) * inverse, gradient * scale
+    along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
+    of_x = inverse * (scaled - jnp.mean(scaled, axis=-1, keepdims=True) - normal * along)
+    rows = tuple(range(x.ndim - 1))
+    return of_x, jnp.sum(gradient * normal, axis=rows), jnp.sum(gradient, axis=rows)
+
+
+layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -1,5 +1,6 @@
 """Closed forms and the float64 oracle for the elementary operations."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +29,29 @@ def test_the_gradient_of_mish_is_its_derivative():
     derivative = (oracle.mish(x + 1e-5) - oracle.mish(x - 1e-5)) / 2e-5
     gradient = jax.vmap(jax.grad(ops.mish))(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(gradient, derivative, rtol=2e-5, atol=2e-6)
+
+
+def test_layer_norm_and_its_gradient_equal_those_of_flax():
+    generator = np.random.default_rng(0)
+    x, gradient = (jnp.asarray(generator.normal(3, 2, (2, 5, 16)), jnp.float32) for _ in range(2))
+    scale, bias = (jnp.asarray(generator.normal(size=16), jnp.float32) for _ in range(2))
+    module = nn.LayerNorm(ops.LAYER_NORM_EPSILON)
+
+    def of_flax(x, scale, bias):
+        return module.apply({"params": {"scale": scale, "bias": bias}}, x)
+
+    ours, pull_ours = jax.vjp(ops.layer_norm, x, scale, bias)
+    theirs, pull_theirs = jax.vjp(of_flax, x, scale, bias)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+    for mine, other in zip(pull_ours(gradient), pull_theirs(gradient), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_layer_norm_of_equal_entries_is_its_bias():
+    ones = jnp.ones(16)
+    normal, pull = jax.vjp(ops.layer_norm, jnp.full((3, 16), 1e4), ones, 2 * ones)
+    np.testing.assert_allclose(normal, 2.0, atol=1e-3)
+    assert all(np.isfinite(part).all() for part in pull(jnp.ones((3, 16))))
 
 
 def test_simnorm_sums_to_one_in_groups_and_equals_the_oracle():
