@@ -5,13 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, evaluation, log, trainer
+from pompc import ConfigError, checkpoint, evaluation, learner, log, trainer
 from pompc.envs import vector
 
 COLUMNS = [
@@ -171,20 +170,13 @@ def test_a_failure_after_an_evaluated_episode_leaves_its_return_alone():
 
 
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):
-    original = trainer.make_programs
+    original = learner.update
 
     def poisoned(*arguments):
-        programs = original(*arguments)
-        column = programs.metric_names[0].index("value_loss")
+        state, plans, metrics = original(*arguments)
+        return state, plans, metrics | {"value_loss": np.nan}
 
-        @jax.jit
-        def update(*arguments):
-            states, buffers, (metrics,) = programs.update(*arguments)
-            return states, buffers, (metrics.at[0, column].set(np.nan),)
-
-        return programs._replace(update=update)
-
-    monkeypatch.setattr(trainer, "make_programs", poisoned)
+    monkeypatch.setattr(learner, "update", poisoned)
     with pytest.raises(log.NonFiniteError, match="value_loss of agent 0 is nan at decision 41"):
         pompc.train(small(), tmp_path)
     assert checkpoint.saved_steps(tmp_path) == [0]
