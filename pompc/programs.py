@@ -28,8 +28,8 @@ from pompc.runtime import has_gpu
 
 PerAgent = Callable[[Group], Function]  # what one agent of a group does
 
-# XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing. JAX takes
-# such options of outermost programs only, so these programs are not called inside other ones.
+# XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
+# JAX takes such options of outermost programs only: these are not called inside other ones.
 _jit = partial(jax.jit, compiler_options={"xla_cpu_prefer_vector_width": 512})
 
 
