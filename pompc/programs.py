@@ -29,7 +29,7 @@ from pompc.runtime import has_gpu
 PerAgent = Callable[[Group], Function]  # what one agent of a group does
 
 # XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
-# JAX takes such options of outermost programs only: these are not called inside other ones.
+# JAX takes such options of outermost programs only, and pieces are traced inside others.
 _jit = partial(jax.jit, compiler_options={"xla_cpu_prefer_vector_width": 512})
 
 
@@ -135,7 +135,7 @@ class _Builder:
     ) -> Function:
         functions = [of_group(group) for group in self.groups]
         piece = mapping.by_group(functions, self.rows, shared)
-        return _jit(piece, donate_argnums=donate) if self.replay_on_host else piece
+        return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
 
     def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
         """Compile a function of pieces, unless they are programs themselves."""
@@ -150,20 +150,14 @@ class _Builder:
         return jax.device_put(tree, self._host) if self.replay_on_host else tree
 
 
-def _starts(build: _Builder) -> tuple[Function, Function]:
-    """Return what makes the agents' states, and what makes their buffers."""
-
+def _init(build: _Builder) -> Function:
     def buffer_of(group: Group) -> Function:
         return lambda _: empty_buffer(group)
 
     def agent_of(group: Group) -> Function:
         return lambda key, point: agent.init(group.world, key, point, group.parts)
 
-    return build.computing(agent_of, 2), build.storing(buffer_of, 1)
-
-
-def _init(build: _Builder) -> Function:
-    start, create = _starts(build)
+    start, create = build.computing(agent_of, 2), build.storing(buffer_of, 1)
 
     def init(keys: Array, points: Any) -> Any:
         return start(keys, points), create(build.to_host(keys))
@@ -235,12 +229,10 @@ def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...
         by_agent = tuple(jnp.atleast_2d(group) for group in metrics)
         return states, write(buffers, batches, build.to_host(plans)), by_agent
 
-    start, create = _starts(build)
-    keys, points = initial_arguments(build.groups)
-    states, buffers = jax.eval_shape(start, keys, points), jax.eval_shape(create, keys)
-    batches = jax.eval_shape(sample, buffers, tuple(state.key for state in states))
-    jax.eval_shape(learn, states, batches, jax.ShapeDtypeStruct((), jnp.bool_))
-    return build.whole(program, donate=(0, 1))
+    program = build.whole(program, donate=(0, 1))
+    init = jax.eval_shape(_init(build), *initial_arguments(build.groups))
+    jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
+    return program
 
 
 def _stack(metrics: Metrics) -> Array:

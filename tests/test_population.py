@@ -149,10 +149,13 @@ for count, memory in ((8, "device"), (1, "device"), (8, "host")):
         seen = rng.normal(size=(16, agents.OBSERVATIONS)).astype(np.float32)
         feedback = rng.normal(size=16).astype(np.float32), np.zeros(16, bool), seen
         learners, actions = loop.act(programs, learners, feedback)
+    keys = np.zeros((16, 1, 2), np.uint32)
+    means = np.zeros((16, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
+    evaluated = programs.evaluation_actions(learners.states, keys, seen[:, None], means)
     *learners, metrics = programs.update(*learners, np.bool_(True))
     used = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("agents, buffers spread over", *used)
-    found.append(jax.tree.leaves(jax.device_get((learners, actions, metrics))))
+    found.append(jax.tree.leaves(jax.device_get((learners, actions, metrics, evaluated))))
 for first, *others in zip(*found, strict=True):
     for other in others:
         np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-5)
