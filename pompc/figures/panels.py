@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,8 +55,7 @@ def task_panel(
         _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
     for key, own in agents(rows):
         draw(panel, curve(own), style.look(*key))
-    if score_range(task) == (0.0, 1000.0) and panel.lines:
-        panel.set_ylim(-20, 1020)
+    _limit(panel, [task])
     panel.set_title(title(task))
     name_missing(panel, rows, wanted)
 
@@ -77,12 +76,19 @@ def average_panel(
         rows = table.loc[table["task"].isin(shared)]
         for key, own in agents(rows):
             draw(panel, average(own, shared), style.look(*key))
+        _limit(panel, shared)
         panel.set_title(f"Average of {len(shared)} of {len(tasks)} tasks")
         name_missing(panel, rows, wanted)
     else:
         panel.set_title("Average")
         some = set(table["task"]) & set(tasks)
         style.not_run(panel, "no task has runs\nof every method" if some else "not run")
+
+
+def _limit(panel: Axes, tasks: Iterable[str]) -> None:
+    """Show what the tasks can return, where that is 0 to 1000 of each; bands can be wider."""
+    if panel.lines and all(score_range(task) == (0.0, 1000.0) for task in tasks):
+        panel.set_ylim(-20, 1020)
 
 
 def short_name(method: str, lam: float, prior: str) -> str:
