@@ -130,11 +130,25 @@ def make_plan(
     log_std_min: float | None = None,
 ) -> Plan:
     """Plan from a latent `[Z]` with this agent's model, policy and Q^π_s."""
-    heads_key, noise_key = jax.random.split(key)
+    heads_key, noise_key, _ = jax.random.split(key, 3)
     heads = world.draw_heads(heads_key, state.model.q, world.config.planner_heads)
     model = world.planning_model(state.model, state.policy, heads, log_std_min)
     noise = draw_noise(noise_key, world.action_dim, world.config)
     return plan(model, latent, previous_mean, noise, world.config)
+
+
+def replan(
+    world: WorldModel,
+    state: AgentState,
+    key: Array,
+    latent: Array,
+    previous_mean: Array,
+    log_std_min: float | None = None,
+) -> Gaussian:
+    """Plan where no action is taken; return what is stored of the plan, `[A]`."""
+    made = make_plan(world, state, key, latent, previous_mean, log_std_min)
+    elite_key = jax.random.split(key, 3)[2]  # `make_plan` uses the other two
+    return stored_policy(made, elite_key, world.config.clone_mean)
 
 
 def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
@@ -168,10 +182,7 @@ def end_episode(
     """
     key, plan_key = jax.random.split(state.key)
     latent = world.encode(state.model.encoder, observation)
-    made = make_plan(world, state, plan_key, latent, state.plan_mean)
-    elite_key = jax.random.fold_in(plan_key, 1)
-    planner = stored_policy(made, elite_key, world.config.clone_mean)
-    return _restart(state, key, done), planner
+    return _restart(state, key, done), replan(world, state, plan_key, latent, state.plan_mean)
 
 
 def end_seeding_episode(

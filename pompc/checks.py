@@ -28,7 +28,7 @@ _CHOICES = {
     "replay_memory": ("auto", "device", "host"),
 }
 _AT_LEAST_ONE = (
-    "steps", "seeds", "seeding_decisions", "update_every", "evaluate_every", "evaluation_episodes",
+    "steps", "seeds", "update_every", "evaluate_every", "evaluation_episodes",
     "buffer_size", "encoder_dim", "encoder_layers", "latent_dim", "hidden_dim", "value_nets",
     "simnorm_dim", "horizon", "mppi_iterations", "plan_samples", "elites", "batch_size",
     "reanalyse_batch", "reanalyse_interval",
@@ -65,6 +65,8 @@ def _check_sizes(config: Any) -> None:
     repeat = envs.action_repeat(config.task)
     fits = config.action_repeat == repeat
     _require(fits, config, "action_repeat", f"{repeat} for {config.task}")
+    # A transition is complete, and can be learned from, with the decision after it.
+    _require(config.seeding_decisions >= 2, config, "seeding_decisions", "at least 2")
     least = (config.seeding_decisions + 1) * repeat
     reason = f"at least {least} environment steps, since seeding alone takes {least - repeat}"
     _require(config.steps >= least, config, "steps", reason)
@@ -86,6 +88,8 @@ def _check_sizes(config: Any) -> None:
         positive = 0 < getattr(config, name) < math.inf
         _require(positive, config, name, "a finite number greater than 0")
     for low, high in (("symlog_min", "symlog_max"), ("log_std_min", "log_std_max")):
+        for name in (low, high):
+            _require(math.isfinite(getattr(config, name)), config, name, "a finite number")
         bound = getattr(config, high)
         _require(getattr(config, low) < bound, config, low, f"less than {high} = {bound}")
     for name in ("steps", "evaluate_every"):
@@ -113,6 +117,24 @@ def _check_combinations(config: Any) -> None:
         name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
         alone = config.lam == 0 and config.cross_entropy_coef == config.cloning_coef == 0
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")
+
+
+def convert(name: str, value: Any, kind: str) -> Any:
+    """Return what a notebook or a JSON file holds as `str`, `int`, `float` or `bool`, its `kind`.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    try:
+        if kind == "float" and not isinstance(value, bool):
+            return float(value)
+        if kind == "int" and not isinstance(value, bool) and int(value) == float(value):
+            return int(value)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    if kind == type(value).__name__:
+        return value
+    raise ConfigError(f"{name} must be of type {kind}, not {value!r}")
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pompc import envs, grid
-from pompc.checks import check, check_choice
+from pompc.checks import check, check_choice, convert
 from pompc.errors import ConfigError, nearest
 from pompc.methods import METHODS
 from pompc.presets import PRESETS
@@ -126,7 +126,8 @@ class Config:
         if len(points) > 1:
             one = settings | {"seeds": 1}
             self._adopt(
-                [Config(task, **(one | point)) for point in points], settings.get("seeds", 1)
+                [Config(task, **(one | point)) for point in points],
+                seeds=len({point["seed"] for point in points}),
             )
         else:
             self._resolve(task, settings | points[0])
@@ -137,7 +138,7 @@ class Config:
         kinds = {"method": "str", "lam": "float", "prior": "str"}
         for field in dataclasses.fields(self):
             kind = kinds.get(field.name, str(field.type))
-            object.__setattr__(self, field.name, _convert(field.name, values[field.name], kind))
+            object.__setattr__(self, field.name, convert(field.name, values[field.name], kind))
         check(self)
         object.__setattr__(self, "_agents", ())
 
@@ -213,17 +214,3 @@ def _defaults(task: str, method: str, preset: str) -> dict[str, Any]:
         sizes["seeding_decisions"] = 5_000 // repeat
     sizes["action_repeat"] = repeat
     return {**options, **run, **sizes, **METHODS[method].settings}
-
-
-def _convert(name: str, value: Any, kind: str) -> Any:
-    """Turn what a notebook or a JSON file holds into the field's type."""
-    try:
-        if kind == "float" and not isinstance(value, bool):
-            return float(value)
-        if kind == "int" and not isinstance(value, bool) and int(value) == float(value):
-            return int(value)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    if kind == type(value).__name__:
-        return value
-    raise ConfigError(f"{name} must be of type {kind}, not {value!r}")

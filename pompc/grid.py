@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any
 
-from pompc.checks import check_choice
+from pompc.checks import check_choice, convert
 from pompc.errors import ConfigError
 from pompc.methods import METHODS
 
@@ -32,6 +32,7 @@ def points(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
         ConfigError: for an unknown method, an empty list, or a value that no method takes.
     """
     given = {name: listed(settings.get(name, _DEFAULTS[name])) for name in AXES}
+    given["lam"] = [convert("lam", value, "float") for value in given["lam"]]
     for name, values in given.items():
         if not values:
             raise ConfigError(f"{name} is an empty list, but a population needs at least one value")
@@ -42,7 +43,8 @@ def points(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     for method in given["method"]:
         lams, priors = (_values(name, given, settings, method) for name in ("lam", "prior"))
         for lam, prior, seed in product(lams, priors, seeds):
-            identity = (method, str(lam), prior if _reads_prior(lam, method) else None, seed)
+            reads_prior = lam != 0 or _reads_prior(method, settings)
+            identity = (method, lam, prior if reads_prior else None, seed)
             found.setdefault(identity, {"method": method, "lam": lam, "prior": prior, "seed": seed})
     return list(found.values())
 
@@ -59,12 +61,16 @@ def _values(
     return given[name] if name in settings and not takes else [fixed]
 
 
-def _reads_prior(lam: Any, method: str) -> bool:
-    return str(lam) not in ("0", "0.0") or "prior" in METHODS[method].settings
+def _reads_prior(method: str, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a method reads a prior where λ is 0: it fixes one, or Eq. (34) weighs it."""
+    given = settings.get("cross_entropy_coef", 0.0)
+    cross_entropy = convert("cross_entropy_coef", given, "float")
+    return "prior" in METHODS[method].settings or cross_entropy > 0
 
 
-def _seeds(settings: Mapping[str, Any]) -> list[Any]:
-    seed, count = settings.get("seed", 0), settings.get("seeds", 1)
-    if count == 1 or not isinstance(seed, int) or not isinstance(count, int) or count < 1:
-        return [seed]  # checked with the other numbers
-    return [seed + index for index in range(count)]
+def _seeds(settings: Mapping[str, Any]) -> list[int]:
+    seed, count = (
+        convert(name, settings.get(name, default), "int")
+        for name, default in (("seed", 0), ("seeds", 1))
+    )
+    return [seed + index for index in range(max(count, 1))]  # fewer than 1: refused later

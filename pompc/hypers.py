@@ -17,7 +17,7 @@ class Hypers(NamedTuple):
     kl_weight: Array  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
     kl_target_weight: Array  # λ in Eq. (17), or 0; where λ = inf 0 as well, never inf · 0
     value_weight: Array  # of Q^λ in Eq. (18); 0 where λ = inf
-    entropy_weight: Array  # α in Eq. (18) and (34); 0 where λ = inf
+    entropy_weight: Array  # α in Eq. (18) and (34); 0 where λ = inf, but for `bmpc`
     cross_entropy_weight: Array  # β in Eq. (34)
     cloning_weight: Array  # of Eq. (43)
     forward_kl: Array  # 1: Eq. (13) trains the prior; 0: Eq. (12)

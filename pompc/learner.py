@@ -7,12 +7,11 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc import actor, critic, replay
-from pompc.agent import AgentState, make_plan
+from pompc.agent import AgentState, replan
 from pompc.hypers import Parts
 from pompc.mapping import at_once
 from pompc.networks import Params
 from pompc.ops import Gaussian
-from pompc.planner import stored_policy
 from pompc.replay import Batch, Replay
 from pompc.rollout import Metrics, Rollout, make_rollout
 from pompc.world_model import ModelParams, WorldModel
@@ -42,7 +41,7 @@ def pretrain(
     rollout = make_rollout(world, state.model, batch)
     fitted, metrics = critic.step_model(world, state, batch, rollout, None, learn_key)
     plans = None
-    if parts.reanalyse and world.config.reanalyse_order == "after":
+    if _reanalyses_after(world, parts):
         plans = _refreshed(world, fitted, encoder, batch, plan_key, reanalyse_now)
     return fitted, plans, metrics
 
@@ -65,14 +64,17 @@ def update(
     """
     key, _, plan_key, learn_key = jax.random.split(state.key, 4)
     state, encoder, plans = state._replace(key=key), state.model.encoder, None
-    after = world.config.reanalyse_order == "after"
+    after = _reanalyses_after(world, parts)
     if parts.reanalyse and not after:
         plans = _refreshed(world, state, encoder, batch, plan_key, reanalyse_now)
         batch = _with_plans(batch, plans)
     fitted, rollout, metrics, policy_key = _fit(world, state, batch, parts, learn_key)
-    if parts.reanalyse and after:
+    if after:
         plans = _refreshed(world, fitted, encoder, batch, plan_key, reanalyse_now)
         batch = _with_plans(batch, plans)
+        planner, _ = _planners(world, batch)
+        fitted, found = actor.step_kl_scale(world, fitted, batch, rollout, planner)
+        metrics |= found
     fitted, found = _improve(world, fitted, state.model, batch, rollout, parts, policy_key)
     return fitted, plans, metrics | found
 
@@ -99,6 +101,8 @@ def _fit(
 ) -> tuple[AgentState, Rollout, Metrics, Array]:
     """Update prior, scale of the KL, model, Q and Q^λ; return the key left for the policy too.
 
+    The scale waits where plans are made after this, so that it is measured on those.
+
     The prior goes first. It reads the rollout of the model before its step, as in every public
     code, so that the result is that of line 23; and Eq. (17) sees the updated prior although Q^λ
     is stepped together with the model.
@@ -110,7 +114,7 @@ def _fit(
     if parts.prior:
         state, found = actor.step_prior(world, state, batch, rollout, planner)
         metrics |= found
-    if parts.kl:
+    if parts.kl and not _reanalyses_after(world, parts):
         state, found = actor.step_kl_scale(world, state, batch, rollout, planner)
         metrics |= found
     target_kl = None
@@ -133,6 +137,10 @@ def _improve(
     values = state.model if world.config.sequential_update else before
     planner, _ = _planners(world, batch)
     return actor.step_policy(world, state, batch, rollout, planner, values, parts, key)
+
+
+def _reanalyses_after(world: WorldModel, parts: Parts) -> bool:
+    return parts.reanalyse and world.config.reanalyse_order == "after"
 
 
 def _refreshed(
@@ -168,14 +176,13 @@ def reanalyse(
     cold = jnp.zeros((config.horizon, world.action_dim))
     log_std_min = EXPLORATION_LOG_STD if config.reanalyse_exploration else None
 
-    def replan(inputs: tuple[Array, Array]) -> Gaussian:
+    def plan_anew(inputs: tuple[Array, Array]) -> Gaussian:
         plan_key, latent = inputs
-        made = make_plan(world, state, plan_key, latent, cold, log_std_min)
-        return stored_policy(made, jax.random.fold_in(plan_key, 1), config.clone_mean)
+        return replan(world, state, plan_key, latent, cold, log_std_min)
 
     inputs = jax.random.split(key, count), latents
     together = at_once(count, config.plan_samples, config.hidden_dim)
-    plans = jax.lax.map(replan, inputs, batch_size=together)
+    plans = jax.lax.map(plan_anew, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
     return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
 

@@ -1,7 +1,8 @@
 """The losses of the paper, one short function for each numbered equation.
 
 Axes: `H` horizon, `B` batch, `E` ensemble, `A` action. Targets, scales and the latents that
-policies train on arrive with their gradients stopped. All Gaussians live in action space.
+policies train on arrive with their gradients stopped. Gaussians live in action space, but for a
+`squashed` policy's, which is that before its tanh.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ def policy_loss(terms: PolicyTerms, hypers: Hypers) -> Array:
 
     $$\lambda\, \mathrm{KL} / \max(1, S_{KL}) - Q^\lambda / \max(1, S_Q) - \alpha\, \mathcal H$$
 
-    λ = inf leaves the KL term alone. Eq. (34) adds β CE[π_s, π_p] instead of the KL, Eq. (43)
-    subtracts the weighted log-likelihood of stored actions.
+    λ = inf leaves the KL term, in `bmpc` the entropy too. Eq. (34) adds β CE[π_s, π_p] instead of
+    the KL, Eq. (43) subtracts the weighted log-likelihood of stored actions.
     """
     return (
         hypers.kl_weight * terms.kl

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 PRIORS = {
-    "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], mode seeking",
+    "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], narrow",
     "forward_kl": "learned prior, Eq. (13): KL[planner || prior], covering",
     "replay": "the planner statistics stored in the replay buffer, no learned prior",
 }

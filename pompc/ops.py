@@ -162,9 +162,14 @@ def two_hot(x: Array, bins: Bins) -> Array:
 
 
 def two_hot_decode(logits: Array, bins: Bins) -> Array:
-    """Decode logits `[..., number]` to scalars `[...]`: symexp of the expected bin centre."""
-    weights = bounded_exp(logits)
-    return symexp((weights @ bins.centers()) / jnp.sum(weights, axis=-1))
+    """Decode logits `[..., number]` to scalars `[...]`: symexp of the expected bin centre.
+
+    In full float32 whatever the type and the products of the networks: centres rounded to TF32
+    would shift a target by up to 0.3 %, and bootstrapping multiplies that by 1 / (1 - γ).
+    """
+    weights = bounded_exp(logits.astype(jnp.float32))
+    expected = jnp.matmul(weights, bins.centers(), precision="highest")
+    return symexp(expected / jnp.sum(weights, axis=-1))
 
 
 def two_hot_cross_entropy(logits: Array, target: Array, bins: Bins) -> Array:

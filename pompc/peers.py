@@ -181,7 +181,8 @@ def _world_model(
     networks = importlib.import_module(f"{package}.networks")
     activations = importlib.import_module(f"{package}.common.activations")
     simnorm = partial(activations.simnorm, simplex_dim=config.simnorm_dim)
-    last = simnorm if package == "tdmpc2_jax" else None  # the other applies it by itself
+    tdmpc2 = package == "tdmpc2_jax"
+    last = simnorm if tdmpc2 else None  # the other applies it by itself
     encoder = nn.Sequential([
         *[networks.NormedLinear(config.encoder_dim, activation=activations.mish)
           for _ in range(config.encoder_layers - 1)],
@@ -191,7 +192,7 @@ def _world_model(
     params = encoder.init(encoder_key, jnp.zeros((1, observation_dim)))["params"]
     optimizer = optax.chain(
         optax.zero_nans(), optax.clip_by_global_norm(config.max_grad_norm),
-        optax.adam(config.learning_rate),
+        (optax.adam if tdmpc2 else optax.adamw)(config.learning_rate),
     )  # fmt: skip
     state = TrainState.create(apply_fn=encoder.apply, params=params, tx=optimizer)
     return importlib.import_module(package).WorldModel.create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -109,8 +110,9 @@ def refine(actions: Array, values: Array, config: Config) -> Plan:
     elite_values, chosen = jax.lax.top_k(values, config.elites)
     elites = jnp.take(actions, chosen, axis=1)
     weights = jax.nn.softmax(elite_values / config.temperature)
-    mean = jnp.einsum("k,hka->ha", weights, elites)
-    variance = jnp.einsum("k,hka->ha", weights, jnp.square(elites - mean[:, None]))
+    average = partial(jnp.einsum, "k,hka->ha", weights, precision="highest")  # TF32 is for networks
+    mean = average(elites)
+    variance = average(jnp.square(elites - mean[:, None]))
     std = jnp.clip(jnp.sqrt(variance), config.min_plan_std, config.max_plan_std)
     return Plan(mean, std, elites, weights)
 

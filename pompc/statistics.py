@@ -112,6 +112,10 @@ def stratified_bootstrap(
         resamples: how often the runs are redrawn, with replacement.
         level: share of the resampled statistics between the interval's ends.
 
+    Returns:
+        Arrays `[...]`; the ends are NaN where a task has one run, which has no other to be redrawn
+        for it.
+
     Raises:
         ConfigError: for no scores, or a level outside (0, 1).
     """
@@ -137,6 +141,9 @@ def bootstrap_difference(
         resamples: as there.
         level: as there.
 
+    Returns:
+        Arrays `[...]`, ends as there.
+
     Raises:
         ConfigError: as there.
     """
@@ -150,7 +157,10 @@ def _resampled(
     generator: np.random.Generator,
     resamples: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a statistic `[...]` of all runs, and `[resamples, ...]` of runs redrawn by task."""
+    """Return a statistic `[...]` of all runs, and `[resamples, ...]` of runs redrawn by task.
+
+    The latter are NaN where a task has one run.
+    """
     arrays = [np.asarray(scores, float) for scores in strata]
     for scores in arrays or [np.empty(0)]:
         _check_scores(scores)
@@ -158,6 +168,8 @@ def _resampled(
         scores[generator.integers(len(scores), size=(resamples, len(scores)))] for scores in arrays
     ]
     statistics = statistic(np.concatenate(drawn, axis=1), axis=1)
+    if min(map(len, arrays)) == 1:
+        statistics = np.full_like(statistics, np.nan)
     return statistic(np.concatenate(arrays), axis=0), statistics
 
 
@@ -182,7 +194,7 @@ def performance_profile(
         resamples: as there.
 
     Returns:
-        Arrays `[T]` in [0, 1].
+        Arrays `[T]` in [0, 1], ends as there.
 
     Raises:
         ConfigError: for no scores.

@@ -72,7 +72,7 @@ def environment_workers(count: int) -> int:
 
 
 def update_due(config: Config, decision: int) -> bool | None:
-    """Tell whether a decision's update reanalyses; None: no update. Lines 11 to 15."""
+    """Tell whether a decision's update reanalyses; None: no update. Lines 10 to 15."""
     if decision <= config.seeding_decisions or decision % config.update_every:
         return None
     before = config.seeding_decisions // config.update_every

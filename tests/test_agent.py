@@ -120,6 +120,27 @@ def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
             np.testing.assert_allclose(plans.std[t, b], expected.std[0], atol=1e-5)
 
 
+def test_the_elite_that_is_stored_is_drawn_by_a_key_of_its_own(small, monkeypatch):
+    keys = {}
+    for name, position in (("draw_noise", 0), ("stored_policy", 1)):
+        original = getattr(agent, name)
+
+        def watched(*arguments, _original=original, _name=name, _at=position):
+            keys[_name] = arguments[_at]
+            return _original(*arguments)
+
+        monkeypatch.setattr(agent, name, watched)
+    world, _, state = agents.make(small(clone_mean="elite"))
+    latent = jnp.full(world.config.latent_dim, 0.1)
+    agent.replan(world, state, jax.random.PRNGKey(0), latent, state.plan_mean)
+
+    def descendants(key):
+        own = [key, *jax.random.split(key, 3)]
+        return {tuple(np.asarray(one)) for one in own}
+
+    assert not descendants(keys["draw_noise"]) & descendants(keys["stored_policy"])
+
+
 def test_update_and_act_trace_once(small, monkeypatch):
     counts = {"update": 0, "act": 0}
     for module, name in ((learner, "update"), (agent, "act")):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from pompc import Config, ConfigError, presets, runs
@@ -57,6 +58,9 @@ def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
         ({"lam": []}, ["lam is an empty list"]),
         ({"lam": [0, -1]}, ["lam is -1.0"]),
         ({"seeds": 0}, ["seeds is 0", "at least 1"]),
+        ({"seeds": 2.5}, ["seeds must be of type int, not 2.5"]),
+        ({"seeding_decisions": 1}, ["seeding_decisions is 1", "at least 2"]),
+        ({"log_std_max": math.inf}, ["log_std_max is inf", "a finite number"]),
         ({"min_plan_std": 0}, ["min_plan_std is 0.0", "greater than 0"]),
         (
             {"method": "tdmpc_square", "kl_reduction": "mean"},
@@ -124,6 +128,22 @@ def test_hypers_are_the_table_of_the_limits():
     assert set(presets.PRESETS) == {"paper", "laptop"}
 
 
+@pytest.mark.parametrize("settings", [
+    {"seeds": 3}, {"seeds": 3.0}, {"seeds": "3"}, {"seeds": np.int64(3)}, {"seed": "0", "seeds": 3},
+])  # fmt: skip
+def test_a_number_of_seeds_is_one_however_it_was_written(settings):
+    found = Config(preset="laptop", **settings)
+    assert [agent.seed for agent in found.agents] == [0, 1, 2]
+    assert Config.from_json(found.to_json()).agents == found.agents
+
+
+def test_without_lambda_priors_differ_where_eq_34_reads_them():
+    found = Config(
+        preset="laptop", lam=0, cross_entropy_coef=1.0, prior=["reverse_kl", "forward_kl", "replay"]
+    )
+    assert [agent.prior for agent in found.agents] == ["reverse_kl", "forward_kl", "replay"]
+
+
 def test_lists_make_a_population_in_which_nothing_is_there_twice():
     """λ = 0 reads no prior, and a method that fixes λ stands for itself."""
     found = Config(
@@ -143,5 +163,7 @@ def test_lists_make_a_population_in_which_nothing_is_there_twice():
     again = Config.from_json(found.to_json())
     assert again == found
     assert again.agents == found.agents
+    twice = Config(preset="laptop", lam=["0.00", -0.0, 0], prior=["replay", "forward_kl"])
+    assert [(agent.lam, agent.prior) for agent in twice.agents] == [(0.0, "replay")]
     alone = Config(preset="laptop", lam=[2])
     assert (alone.lam, alone.agents) == (2.0, (alone,))

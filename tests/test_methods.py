@@ -140,6 +140,20 @@ def test_bmpc_jax_widens_what_it_clones(small):
     np.testing.assert_allclose(planner.std, expected, rtol=1e-6)
 
 
+def test_bmpc_jax_measures_its_kl_on_the_plans_that_the_same_update_made(small):
+    scene = Scene(small(method="bmpc_jax"))
+    _, plans, metrics = learner.update(
+        scene.world, scene.state, scene.batch, scene.parts, jnp.bool_(True)
+    )
+    distances = []
+    for b in range(scene.config.batch_size):
+        source = plans if b < scene.config.reanalyse_batch else scene.batch.plan
+        target = source.mean[0][b], np.maximum(1.5 * np.asarray(source.std[0][b]), 0.1)
+        distances.append(oracle.kl(*scene.gaussian(scene.rollout.latents[0][b]), *target))
+    low, high = np.percentile(distances, [5, 95])
+    assert float(metrics["scale_kl"]) == pytest.approx(high - low, rel=1e-4)
+
+
 def test_td_m_pc_squared_eq_34(small):
     """-Q - α A H + β CE with the stored planner, CE = -E[log planner] in closed form."""
     scene = Scene(small(method="tdmpc_square", cross_entropy_coef=0.3))

@@ -8,7 +8,8 @@ import oracle
 import pytest
 from scipy import integrate, stats
 
-from pompc import ops
+from pompc import ops, planner
+from pompc.config import Config
 from pompc.ops import Bins, Gaussian
 
 BINS = Bins(-10.0, 10.0, 101)
@@ -148,3 +149,23 @@ def test_a_rounded_product_and_its_gradients_are_those_of_rounded_factors(lead):
     rows = _tf32(a).reshape(-1, 5), _tf32(g).reshape(-1, 3)
     np.testing.assert_allclose(of_b, rows[0].T @ rows[1], rtol=1e-5, atol=1e-6)
     assert np.abs(np.asarray(value) - a @ b).max() > 1e-5
+
+
+def test_logits_of_the_planner_in_bfloat16_are_decoded_in_float32():
+    logits = jax.random.normal(jax.random.PRNGKey(0), (64, BINS.number)).astype(jnp.bfloat16)
+    decoded = ops.two_hot_decode(logits, BINS)
+    assert decoded.dtype == jnp.float32
+    expected = [oracle.two_hot_decode(row, -10.0, 10.0, 101) for row in np.asarray(logits, float)]
+    np.testing.assert_allclose(decoded, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_targets_and_plans_are_full_float32_where_networks_are_tf32():
+    with jax.default_matmul_precision("tensorfloat32"):
+        decode = jax.make_jaxpr(lambda x: ops.two_hot_decode(x, BINS))(jnp.ones((5, BINS.number)))
+        refined = jax.make_jaxpr(lambda a, v: planner.refine(a, v, Config(preset="laptop")))(
+            jnp.ones((3, 512, 2)), jnp.ones(512)
+        )
+    for program, products in ((decode, 1), (refined, 2)):
+        text = str(program)
+        assert text.count("dot_general") == text.count("Precision.HIGHEST, Precision.HIGHEST")
+        assert text.count("dot_general") == products

@@ -114,6 +114,17 @@ def test_a_run_is_redrawn_with_all_its_evaluations(generator: np.random.Generato
     np.testing.assert_allclose([low[1] - low[0], high[1] - high[0]], 10.0)
 
 
+def test_a_task_with_one_run_has_no_bootstrap_interval(generator: np.random.Generator):
+    several, one = np.arange(6.0).reshape(3, 2), np.ones((1, 2))
+    center, low, high = statistics.stratified_bootstrap([several, one], np.mean, generator)
+    np.testing.assert_allclose(center, [1.75, 2.5])
+    assert np.isnan([low, high]).all()
+    _, low, high = statistics.bootstrap_difference([several], [one], np.mean, generator)
+    assert np.isnan([low, high]).all()
+    _, low, high = statistics.performance_profile([np.ones(1)], np.zeros(4), generator)
+    assert np.isnan([low, high]).all()
+
+
 def test_bootstrap_depends_on_the_generator_alone():
     scores = [np.arange(6.0)]
     same = [

@@ -8,7 +8,6 @@ for `MARGIN` is contradicted beyond it, and not beyond 0). Scores are normalised
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -161,12 +160,11 @@ def _line(
     seeds = [min(map(len, side)) for side in (ours, theirs)]
     found = bootstrap_difference(ours, theirs, iqm, generator)
     verdict = judge(found, matching) if min(seeds) >= SEEDS else f"{CANNOT_TELL}: few seeds"
-    several = min(seeds) > 1
     return {
         "seeds": " and ".join(map(str, seeds)),
         "difference": float(found.center),
-        "low": float(found.low) if several else math.nan,
-        "high": float(found.high) if several else math.nan,
+        "low": float(found.low),
+        "high": float(found.high),
         "verdict": verdict,
     }
 

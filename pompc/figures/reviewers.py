@@ -142,6 +142,8 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
 def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Return mean and IQM of the last normalised scores with stratified bootstrap intervals.
 
+    No interval stands where a task has one run of the agent.
+
     Args:
         table: as in `iqm_curves`.
         seed: as there.
@@ -169,7 +171,8 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def _interval(scores: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int) -> str:
     found = stratified_bootstrap(scores, statistic, np.random.default_rng(seed))
-    return f"{found.center:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
+    return f"{found.center:.3f}{ends}"
 
 
 def _by_suite(
