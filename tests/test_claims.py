@@ -56,6 +56,16 @@ def test_a_difference_is_that_of_normalised_scores_after_the_untrained_evaluatio
     assert set(table["verdict"]) == {evidence.SUPPORTS, evidence.NOT_RUN}
 
 
+def test_the_summary_counts_each_claims_comparisons_by_verdict():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    counted = evidence.summary(found).loc["C3"]
+    verdicts = gather("C3", found)["verdict"]
+    assert counted["question"] == "learned prior or replayed planners?"
+    assert counted[evidence.SUPPORTS] == 2 == (verdicts == evidence.SUPPORTS).sum()
+    assert counted[evidence.NOT_RUN] == (verdicts == evidence.NOT_RUN).sum() > 0
+    assert counted[[evidence.CONTRADICTS, evidence.CANNOT_TELL]].sum() == 0
+
+
 def test_agents_are_compared_as_far_as_both_were_run():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
     table = found.returns

@@ -206,11 +206,30 @@ def paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
 
 
 def _counted(table: pd.DataFrame) -> str:
-    counts = table["verdict"].str.partition(":")[0].value_counts()
     words = {SUPPORTS: "support it", CONTRADICTS: "contradict it", CANNOT_TELL: "cannot tell",
              NOT_RUN: "were not run"}  # fmt: skip
-    parts = [f"{counts[verdict]} {said}" for verdict, said in words.items() if verdict in counts]
+    parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
     return f"of {len(table)} comparisons {', '.join(parts)}."
+
+
+def _counts(table: pd.DataFrame) -> dict[str, int]:
+    verdicts = list(table["verdict"].str.partition(":")[0])
+    kinds = (SUPPORTS, CONTRADICTS, CANNOT_TELL, NOT_RUN)
+    return {verdict: verdicts.count(verdict) for verdict in kinds}
+
+
+def summary(results: Results) -> pd.DataFrame:
+    """Return how many comparisons of each claim support it, contradict it, cannot tell.
+
+    Args:
+        results: what `pompc.results.collect` returned.
+
+    Returns:
+        One row a claim, C1 to C5.
+    """
+    found = claims_of(results)
+    rows = [{"question": claim.title} | _counts(gather(claim, results)) for claim in found.values()]
+    return pd.DataFrame(rows, index=pd.Index(found))
 
 
 def _interval(row: Mapping[Any, Any]) -> str:
