@@ -269,7 +269,8 @@ def lab(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_colours_of_a_figure_differ_for_all_eyes(eyes: str):
-    methods = [("tdmpc2", 0.0), ("bmpc", math.inf), ("bmpc_v3", math.inf)]
+    baselines = ("tdmpc2", "bmpc", "bmpc_v3", "bmpc_jax")
+    methods = [(name, math.inf) for name in baselines]
     weights = [("pompc", lam) for lam in (0.0, 0.1, 1.0, 9.0, math.inf)]
     colors = [style.look(method, lam, "reverse_kl").color for method, lam in methods + weights]
     seen = [lab(np.clip(EYES[eyes] @ linear(color), 0, 1)) for color in colors]

@@ -23,7 +23,7 @@ class Scale(NamedTuple):
     """The tasks and baselines of one of the shipped sweeps, without *Reach*."""
 
     tasks: tuple[str, ...]
-    humanoids: tuple[str, ...]  # those of them to which C2, C3 and C5 refer: HumanoidBench's
+    averaged: tuple[str, ...]  # those of C2, C3 and C5: in the paper HumanoidBench's
     unregularised: tuple[Agent, ...]
     bmpc: Agent
     exploration: tuple[str, ...]  # tasks that exploration decides
@@ -86,13 +86,13 @@ def claims(scale: Scale) -> dict[str, Claim]:
             "is an intermediate λ ever worse than BMPC?",
             "Intermediate λ is never worse than BMPC (λ = ∞ on replayed planners).",
             "Section 5.1, Figure 2",
-            tuple(Comparison(one, scale.bmpc, scale.humanoids, matching=True) for one in _WEIGHTS),
+            tuple(Comparison(one, scale.bmpc, scale.averaged, matching=True) for one in _WEIGHTS),
         ),
         "C3": Claim(
             "learned prior or replayed planners?",
             "The learned prior matches or beats replayed planners.",
             "Figures 3 and 6",
-            (Comparison(_LEARNED, _REPLAY, scale.humanoids, matching=True),),
+            (Comparison(_LEARNED, _REPLAY, scale.averaged, matching=True),),
         ),
         "C4": Claim(
             "which direction of the KL, and where?",
@@ -113,7 +113,7 @@ def claims(scale: Scale) -> dict[str, Claim]:
             "Mean and standard deviation of the KL term are larger with replayed planners than "
             "with the learned prior.",
             "Figure 7",
-            (Comparison(_REPLAY, _LEARNED, scale.humanoids),),
+            (Comparison(_REPLAY, _LEARNED, scale.averaged),),
             measure="kl",
         ),
     }

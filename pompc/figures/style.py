@@ -26,7 +26,7 @@ INK, MUTED = "#222222", "#767676"
 _METHODS = {  # method -> name in a legend, colour
     "tdmpc2": ("TD-MPC2", "#444444"),
     "bmpc": ("BMPC", "#D55E00"),
-    "bmpc_jax": ("BMPC (JAX port)", "#B36200"),
+    "bmpc_jax": ("BMPC (JAX port)", "#A69153"),
     "bmpc_v3": ("BMPC, Variant 3", "#7A0201"),
     "tdmpc_square": ("TD-M(PC)²", "#6C6707"),
     "tdmpbc": ("TD-MPBC", "#2F6B6B"),
