@@ -137,16 +137,8 @@ def make_plan(
     return plan(model, latent, previous_mean, noise, world.config)
 
 
-def replan(
-    world: WorldModel,
-    state: AgentState,
-    key: Array,
-    latent: Array,
-    previous_mean: Array,
-    log_std_min: float | None = None,
-) -> Gaussian:
-    """Plan where no action is taken; return what is stored of the plan, `[A]`."""
-    made = make_plan(world, state, key, latent, previous_mean, log_std_min)
+def stored_plan(world: WorldModel, made: Plan, key: Array) -> Gaussian:
+    """Return what is stored, `[A]`, of a plan made with `key` where no action is taken."""
     elite_key = jax.random.split(key, 3)[2]  # `make_plan` uses the other two
     return stored_policy(made, elite_key, world.config.clone_mean)
 
@@ -182,7 +174,8 @@ def end_episode(
     """
     key, plan_key = jax.random.split(state.key)
     latent = world.encode(state.model.encoder, observation)
-    return _restart(state, key, done), replan(world, state, plan_key, latent, state.plan_mean)
+    made = make_plan(world, state, plan_key, latent, state.plan_mean)
+    return _restart(state, key, done), stored_plan(world, made, plan_key)
 
 
 def end_seeding_episode(

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc import actor, critic, replay
-from pompc.agent import AgentState, replan
+from pompc.agent import AgentState, make_plan, stored_plan
 from pompc.hypers import Parts
 from pompc.mapping import at_once
 from pompc.networks import Params
@@ -176,13 +176,14 @@ def reanalyse(
     cold = jnp.zeros((config.horizon, world.action_dim))
     log_std_min = EXPLORATION_LOG_STD if config.reanalyse_exploration else None
 
-    def plan_anew(inputs: tuple[Array, Array]) -> Gaussian:
+    def replan(inputs: tuple[Array, Array]) -> Gaussian:
         plan_key, latent = inputs
-        return replan(world, state, plan_key, latent, cold, log_std_min)
+        made = make_plan(world, state, plan_key, latent, cold, log_std_min)
+        return stored_plan(world, made, plan_key)
 
     inputs = jax.random.split(key, count), latents
     together = at_once(count, config.plan_samples, config.hidden_dim)
-    plans = jax.lax.map(plan_anew, inputs, batch_size=together)
+    plans = jax.lax.map(replan, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
     return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
 

@@ -132,7 +132,9 @@ def test_the_elite_that_is_stored_is_drawn_by_a_key_of_its_own(small, monkeypatc
         monkeypatch.setattr(agent, name, watched)
     world, _, state = agents.make(small(clone_mean="elite"))
     latent = jnp.full(world.config.latent_dim, 0.1)
-    agent.replan(world, state, jax.random.PRNGKey(0), latent, state.plan_mean)
+    key = jax.random.PRNGKey(0)
+    made = agent.make_plan(world, state, key, latent, state.plan_mean)
+    agent.stored_plan(world, made, key)
 
     def descendants(key):
         own = [key, *jax.random.split(key, 3)]
