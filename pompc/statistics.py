@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from pompc.errors import ConfigError
 
@@ -46,41 +47,8 @@ def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Interval:
     if count == 1:
         return Interval(center, np.full_like(center, np.nan), np.full_like(center, np.nan))
     error = scores.std(axis=0, ddof=1) / math.sqrt(count)
-    half = student_quantile(0.5 + level / 2, count - 1) * error
+    half = special.stdtrit(count - 1, 0.5 + level / 2) * error  # Student's quantile
     return Interval(center, center - half, center + half)
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """Return the quantile of Student's t distribution, by bisection, to 1e-12 relative.
-
-    Args:
-        probability: in [0.5, 1).
-        degrees: degrees of freedom, at least 1.
-    """
-    high = 1.0
-    while _student_cdf(high, degrees) < probability:
-        high *= 2.0
-    low = 0.0
-    while high - low > 1e-12 * high:
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if _student_cdf(middle, degrees) < probability else (low, middle)
-    return high
-
-
-def _student_cdf(t: float, degrees: int) -> float:
-    """Return P(T <= t) for t >= 0: the finite series for whole degrees of freedom.
-
-    Abramowitz and Stegun (1964), 26.7.3 and 26.7.4.
-    """
-    angle = math.atan(t / math.sqrt(degrees))
-    odd = degrees % 2
-    term = math.cos(angle) if odd else 1.0
-    total = term if degrees > 1 else 0.0
-    for index in range(2 + odd, degrees - 1, 2):
-        term *= (index - 1) / index * math.cos(angle) ** 2
-        total += term
-    inside = math.sin(angle) * total
-    return 0.5 + ((angle + inside) / math.pi if odd else inside / 2.0)
 
 
 def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:

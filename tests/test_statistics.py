@@ -18,14 +18,6 @@ def generator() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 5, 8, 9, 30, 99])
-@pytest.mark.parametrize("probability", [0.5, 0.6, 0.975, 0.999])
-def test_quantile_of_student_is_scipys(degrees: int, probability: float):
-    expected = stats.t.ppf(probability, degrees)
-    found = statistics.student_quantile(probability, degrees)
-    assert found == pytest.approx(expected, rel=1e-9, abs=1e-9)
-
-
 def test_mean_interval_is_scipys(generator: np.random.Generator):
     scores = generator.normal(size=(5, 3))
     center, low, high = statistics.mean_interval(scores, level=0.9)
