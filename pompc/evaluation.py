@@ -50,7 +50,8 @@ class Evaluation(NamedTuple):
 
     rewards: np.ndarray  # [P, N, T], NaN after an episode's end
     seeds: np.ndarray  # [P, N]: of the episodes' environments
-    actions: np.ndarray  # [P, T, A]: of each agent's first episode, zeros after its end
+    actions: np.ndarray  # [P, T, A]: of each agent's first episode, zeros after its end, NaN where
+    # its environment failed and it started anew
 
     @property
     def returns(self) -> np.ndarray:
@@ -76,9 +77,11 @@ class Returns:
         means = jnp.zeros((*self._seeds.shape, world.config.horizon, world.action_dim))
         decision = 0
 
-        def act(observations: np.ndarray) -> Array:
+        def act(observations: np.ndarray, first: np.ndarray) -> Array:
             nonlocal means, decision
             decision += 1
+            if first.any():
+                means = jnp.where(first[..., None, None], 0.0, np.asarray(means))
             actions, means = self._programs.evaluation_actions(
                 states, _fold_in(keys, decision), observations, means
             )
@@ -88,9 +91,9 @@ class Returns:
 
     def policy(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate π_s alone, its mean action, without the planner."""
-        return self._run(lambda seen: self._programs.policy_actions(states, seen))
+        return self._run(lambda seen, _: self._programs.policy_actions(states, seen))
 
-    def _run(self, act: Callable[[np.ndarray], Array]) -> Evaluation:
+    def _run(self, act: Callable[[np.ndarray, np.ndarray], Array]) -> Evaluation:
         seeds = [int(seed) for seed in self._seeds.flat]
         workers = runtime.cores() if len(self._agents) > 1 else 0
         with make_vector(self._agents[0].task, seeds, workers) as vector:
@@ -98,28 +101,34 @@ class Returns:
 
 
 def first_episodes(
-    vector: Vector, act: Callable[[np.ndarray], Array | np.ndarray], seeds: np.ndarray
+    vector: Vector,
+    act: Callable[[np.ndarray, np.ndarray], Array | np.ndarray],
+    seeds: np.ndarray,
 ) -> Evaluation:
     """Run every environment to the end of its first episode.
 
     Args:
         vector: environments of `P` agents, `N` each.
-        act: a function of observations `[P, N, O]` that returns actions `[P, N, A]`.
+        act: a function of observations `[P, N, O]` and of where they are the first of an episode,
+            bool `[P, N]`, that returns actions `[P, N, A]`.
         seeds: of the environments, `[P, N]`.
     """
     observation = vector.reset()
-    running = np.ones(vector.count, bool)
+    running, first = np.ones((2, vector.count), bool)
     taken: list[np.ndarray] = []
     rewards: list[np.ndarray] = []
     while running.any():
-        actions = np.asarray(act(observation.reshape(*seeds.shape, -1)))
+        seen = observation.reshape(*seeds.shape, -1)
+        actions = np.asarray(act(seen, first.reshape(seeds.shape)))
         taken.append(actions[:, 0] * running.reshape(seeds.shape)[:, :1])
         result = vector.step(actions.reshape(vector.count, -1))
         rewards.append(np.where(running, result.reward, np.nan))
-        failed = running & (result.failure != "")
-        if failed.any():  # their episodes start anew
+        first = running & (result.failure != "")  # their episodes start anew
+        if first.any():
             for earlier in rewards:
-                earlier[failed] = np.nan
+                earlier[first] = np.nan
+            for earlier in taken:
+                earlier[first.reshape(seeds.shape)[:, 0]] = np.nan
         running &= ~(result.terminated | result.truncated)
         observation = result.observation
     paid = np.stack(rewards, axis=-1).reshape(*seeds.shape, -1)
@@ -239,5 +248,10 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
     with np.load(stored) as episodes:
         _check_agent(agent, len(episodes["seed"]))
         seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
+    if np.isnan(actions).any():
+        raise RuntimeError(
+            f"there is no video of agent {agent}: the environment of its first evaluation episode "
+            "failed, and the episode was started anew"
+        )
     target = Path(path) if path else Path(run_dir) / "video.mp4"
     return video.record_actions(config.task, seed, actions, target)

@@ -100,7 +100,7 @@ def _evaluate(peer: peers.Peer, config: Config) -> float:
     seeds = np.array([evaluation_seeds(config, config.evaluation_episodes)])
     peer.begin_episode()
     with make_vector(config.task, [int(seed) for seed in seeds.flat]) as vector:
-        found = first_episodes(vector, lambda seen: peer.act(seen[0], train=False)[None], seeds)
+        found = first_episodes(vector, lambda seen, _: peer.act(seen[0], train=False)[None], seeds)
     peer.begin_episode()
     return round(float(found.returns.mean()), 3)
 

@@ -1,6 +1,8 @@
 """Whole runs of very small agents: what they leave, that they repeat, what stops them."""
 
+import contextlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +12,10 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, evaluation, learner, log, trainer
+from pompc import ConfigError, checkpoint, evaluation, files, learner, log, trainer
 from pompc.envs import vector
+from pompc.population import make_groups
+from pompc.programs import make_programs
 
 COLUMNS = [
     "task", "method", "lam", "prior", "seed", "env_step", "decision", "return", "return_policy",
@@ -161,12 +165,45 @@ class Uneven:
         )
 
 
-def test_a_failure_after_an_evaluated_episode_leaves_its_return_alone():
-    found = evaluation.first_episodes(
-        Uneven(), lambda seen: np.zeros((1, 2, 1)), np.array([[0, 1]])
-    )
+def test_an_evaluated_episode_that_fails_starts_anew():
+    begun = []
+
+    def act(seen, first):
+        begun.append(first[0].tolist())
+        return np.full((1, 2, 1), len(begun), np.float32)
+
+    found = evaluation.first_episodes(Uneven(), act, np.array([[0, 1]]))
     assert found.returns.tolist() == [[2.0, 10.0]]  # one of the first three rewards was broken off
     assert np.isfinite(found.rewards[0, 0]).tolist() == [False, True, True, *[False] * 7]
+    # The failure at step 5 comes after the evaluated episode, and changes nothing.
+    assert begun == [[True, True], [True, False], *[[False, False]] * 8]
+    assert np.isnan(found.actions[0, 0])
+    assert found.actions[0, 1:, 0].tolist() == [2.0, 3.0, *[0.0] * 7]
+
+
+def test_the_planner_forgets_its_plan_where_an_episode_starts_anew(small, monkeypatch):
+    seen = []
+
+    def actions(states, keys, observations, means):
+        seen.append(np.asarray(means))
+        return np.zeros((1, 2, 1), np.float32), means + 1.0
+
+    programs = make_programs(make_groups(small().agents, 3, 1))
+    returns = evaluation.Returns(programs._replace(evaluation_actions=actions), episodes=2)
+    monkeypatch.setattr(evaluation, "make_vector", lambda *_: contextlib.nullcontext(Uneven()))
+    returns.planner(())
+    assert [means[0, :, 0, 0].tolist() for means in seen[:3]] == [[0, 0], [0, 1], [1, 2]]
+
+
+def test_an_episode_that_failed_has_no_video(finished, tmp_path):
+    for name in ("config.json", "episodes.npz"):
+        shutil.copy(finished[0] / name, tmp_path)
+    stored = files.read_arrays(tmp_path / "episodes.npz")
+    stored["actions"][0, :3] = np.nan
+    files.write_arrays(tmp_path / "episodes.npz", stored)
+    with pytest.raises(RuntimeError, match="no video of agent 0: the environment of its first"):
+        pompc.record_video(tmp_path)
+    assert not (tmp_path / "video.mp4").exists()
 
 
 def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch):
