@@ -20,7 +20,8 @@ from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
 from pompc.evaluation import evaluation_seeds, first_episodes, training_seed
 
-_OURS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax"}  # peer -> the method that it stands for
+# Peer -> the method that it stands for.
+_OURS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax", "bmpc_torch": "bmpc"}
 
 
 def train(name: str, config: Config, run_dir: Path) -> None:
@@ -107,7 +108,7 @@ def _evaluate(peer: peers.Peer, config: Config) -> float:
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m pompc.peer_runs", description=__doc__)
-    parser.add_argument("peer", choices=peers.NAMES)
+    parser.add_argument("peer", choices=_OURS)
     parser.add_argument("--task", default="walker-run", help="any task of pompc.make_env")
     parser.add_argument("--preset", default="laptop", help="paper or laptop")
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""The public JAX implementations of TD-MPC2 and BMPC, at our hyper-parameters, for the benchmark.
+"""The public JAX implementations of TD-MPC2 and BMPC, at our hyper-parameters.
 
 They are measured where they can be imported (`PYTHONPATH` with the two checkouts, and their
 packages `einops` and `jaxtyping`); nothing of them is part of this project.
@@ -21,8 +21,9 @@ from flax.training.train_state import TrainState
 
 from pompc.config import Config
 from pompc.ops import Gaussian, kl_divergence
+from pompc.peers_torch import BmpcTorch
 
-NAMES = ("tdmpc2_jax", "bmpc_jax")
+NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
 class Peer(Protocol):
@@ -53,7 +54,7 @@ class Peer(Protocol):
 
 def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Peer | None:
     """Return a peer at the hyper-parameters of `config`, or None where it cannot be imported."""
-    make = {"tdmpc2_jax": _Tdmpc2Jax, "bmpc_jax": _BmpcJax}[name]
+    make = {"tdmpc2_jax": _Tdmpc2Jax, "bmpc_jax": _BmpcJax, BmpcTorch.name: BmpcTorch}[name]
     try:
         return make(config, observation_dim, action_dim)
     except ImportError as error:

@@ -5,7 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from pompc import ConfigError, bench, peer_runs, peers
+import pompc
+from pompc import ConfigError, bench, peer_runs, peers, peers_torch
 
 
 class Recorder:
@@ -91,6 +92,43 @@ def test_a_peer_that_is_not_there_is_named(config, tmp_path):
     with pytest.raises(ConfigError, match="bmpc_jax cannot be imported: put its checkout"):
         peer_runs.train("bmpc_jax", config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_bmpcs_torch_code_has_our_hyper_parameters():
+    config = pompc.Config("walker-run", method="bmpc", preset="paper")
+    found = peers_torch._settings(config, 24, 6)
+    agent = "temperature", "num_q", "iterations", "enc_lr_scale", "log_std_min", "entropy_coef"
+    # As in config.yaml of its checkout d5dabc6, but for iterations and learning rate (Table 3).
+    assert [getattr(found, name) for name in agent] == [0.5, 2, 8, 1.0, -3.0, 1e-4]
+    assert found.bin_size == pytest.approx(20 / 100)
+    # It adds two iterations by itself from 20 actions on.
+    assert peers_torch._settings(config, 24, 38).iterations == 6
+
+
+@pytest.mark.filterwarnings("default")  # torch's own
+def test_bmpcs_torch_code_stores_whole_episodes_with_their_plans(small):
+    """Where it can be imported: `PYTHONPATH` with its checkout, torch, torchrl and tensordict."""
+    pytest.importorskip("torchrl")
+    pytest.importorskip("bmpc")
+    peer = peers_torch.BmpcTorch(small(method="bmpc"), 3, 1)
+    for step in range(12):
+        action = peer.act(np.full((1, 3), step, np.float32), train=True)
+        flag = np.array([step % 6 == 5])
+        peer.insert({
+            "observation": np.full((1, 3), step, np.float32), "action": action,
+            "reward": np.ones(1, np.float32), "terminated": flag & False, "truncated": flag,
+            "next_observation": np.full((1, 3), step + 1, np.float32),
+        })  # fmt: skip
+        if flag:
+            peer.begin_episode()
+    rows = peer._buffer._buffer[:]
+    assert len(rows) == 14  # each episode's first observation stands alone
+    assert rows["obs"][:, 0].tolist() == [*range(7), *range(6, 13)]
+    assert np.isnan(rows["expert_action_dist"][:, 0].numpy()).nonzero()[0].tolist() == [0, 7]
+    for _ in range(10):  # the tenth reanalyses
+        found = peer.update()
+    assert np.isfinite(float(found["total_loss"]))
+    assert peer.act(np.zeros((1, 3), np.float32), train=False).shape == (1, 1)
 
 
 class Timed:
