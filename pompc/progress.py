@@ -21,12 +21,23 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
         f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "
         f"{config.steps:,} environment steps = {config.decisions:,} decisions, on "
-        f"{facts['device']}; about {duration(seconds)}\n"
+        f"{facts['device']}; about {duration(seconds)}\n{_idle(agents, facts)}"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, "
         f"GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also compiles for "
         f"about a minute\nterminations in the TD targets: {config.terminations}"
         + (f"; note: {facts['note']}" if "note" in facts else "")
+    )
+
+
+def _idle(agents: int, facts: Mapping[str, Any]) -> str:
+    """Return a line on devices that do not share the agents, if there are any."""
+    if agents == 1 or facts["agent_devices"] == facts["local_devices"]:
+        return ""
+    used, all_of_them = facts["agent_devices"], facts["local_devices"]
+    return (
+        f"the agents share {used} of {all_of_them} devices: seeds that {all_of_them} divides "
+        "would use all\n"
     )
 
 

@@ -114,6 +114,7 @@ class _Training:
             "agents": len(self.agents),
             "parameters": _size(self.learners, groups),
             "agent_devices": self.programs.devices,
+            "local_devices": jax.local_device_count(),
             "replay_bytes": replay,
             "replay_memory": "host" if on_host else "device",
             "disk_bytes": needed.disk,

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, evaluation, files, learner, log, trainer
+from pompc import ConfigError, checkpoint, evaluation, files, learner, log, progress, trainer
 from pompc.envs import vector
 from pompc.population import make_groups
 from pompc.programs import make_programs
@@ -68,6 +68,17 @@ def test_a_run_leaves_its_tables(finished):
     for name in ("commit", "pompc", "jax", "mujoco", "device", "matmul_precision", "wall_s"):
         assert name in facts
     assert checkpoint.saved_steps(folder) == [200, 400]
+
+
+@pytest.mark.parametrize(("used", "told"), [(1, "share 1 of 2 devices: seeds that 2"), (2, "")])
+def test_the_first_lines_tell_of_devices_without_agents(small, used, told):
+    names = "device", "matmul_precision", "replay_memory", "gpu_memory", "jax", "terminations"
+    facts = dict.fromkeys(names, "-") | {"parameters": 1, "replay_bytes": 1, "disk_bytes": 1}
+    facts |= {"agent_devices": used, "local_devices": 2}
+    found = progress.first_line(small(seeds=3), facts, 1.0)
+    assert told in found
+    assert ("devices" in found) == bool(told)
+    assert "devices" not in progress.first_line(small(), facts, 1.0)  # one agent has one
 
 
 def test_load_runs_reads_one_run_or_a_folder_of_them(finished, tmp_path):
