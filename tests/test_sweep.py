@@ -208,7 +208,7 @@ def test_the_sweep_of_the_paper_is_the_whole_paper():
     assert {agent.preset for agent in agents} == {"paper"}
     assert len(agents) == 14 * 3 * (3 * 3 + 2) + 7 * 3 * (3 + 2)
     assert sweep.hours is not None
-    assert "hours of a device that sustains 29 TFLOP/s" in status.summary(sweep)
+    assert "hours of a device that sustains 88 TFLOP/s" in status.summary(sweep)
 
 
 def run_dirs_of(sweep):
