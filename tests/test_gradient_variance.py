@@ -40,6 +40,7 @@ def one_gradient(policy: Normal, a: np.ndarray, drawn: list, setting: Setting, s
     s, x = policy.std, (a - policy.mean) / policy.std
     if setting.estimator == "score":
         value = sum(log_pdf(a, *one) for one in drawn) / len(drawn) + shift
+        value -= log_pdf(a, *policy) if setting.whole else 0.0
         score = x / s if setting.parameter == "mean" else x**2 - 1.0
         return score * value
     slopes = np.mean([-(a - mean) / std**2 for mean, std in drawn], axis=0)
@@ -96,6 +97,32 @@ def test_exact_moments_equal_a_sum_over_all_actions_and_all_draws(parameter, est
         mean, variance = naive_moments(policy, planners, setting, reference)
         np.testing.assert_allclose(found.mean, mean, atol=1e-10, err_msg=reference)
         np.testing.assert_allclose(found.variance, variance, atol=1e-9, err_msg=reference)
+
+
+@pytest.mark.parametrize("parameter", gv.PARAMETERS)
+@pytest.mark.parametrize("actions", [1, 2])
+def test_the_whole_kl_has_the_exact_moments_of_the_same_sum(parameter, actions):
+    policy, planners = random_gaussians(seed=11, planners=3, actions=actions)
+    setting = Setting(2, parameter, whole=True)
+    for reference, found in gv.exact_moments(policy, planners, setting)._asdict().items():
+        mean, variance = naive_moments(policy, planners, setting, reference)
+        np.testing.assert_allclose(found.mean, mean, atol=1e-10, err_msg=reference)
+        np.testing.assert_allclose(found.variance, variance, atol=1e-9, err_msg=reference)
+
+
+@pytest.mark.parametrize("parameter", gv.PARAMETERS)
+def test_at_the_prior_itself_the_whole_kl_has_no_variance_left(parameter):
+    _, planners = random_gaussians(seed=12, planners=5, actions=2)
+    policy = gv.geometric_mean(planners)
+    alone, whole = (
+        gv.exact_moments(policy, planners, Setting(3, parameter, whole=one))
+        for one in (False, True)
+    )
+    np.testing.assert_allclose(whole.normalised.variance, 0.0, atol=1e-12)
+    assert np.all(alone.normalised.variance > 0.01)
+    # What the draw of the planners adds, Eq. (52), is the same with and without the entropy.
+    gaps = [one.replayed.variance - one.unnormalised.variance for one in (alone, whole)]
+    np.testing.assert_allclose(*gaps, rtol=1e-9)
 
 
 # Fails if an estimator draws planners or actions wrongly: five standard errors, a fixed seed.
@@ -236,6 +263,7 @@ def test_bad_gaussians_and_settings_are_named():
         (policy, normal(np.zeros((0, 2)), np.ones((0, 2))), Setting(2), "shapes"),
         (policy, planners, Setting(0), "at least 1"),
         (policy, planners, Setting(2, "std"), "unknown parameter"),
+        (policy, planners, Setting(2, "mean", "closed_form", True), "has no variance"),
         (policy, planners, Setting(2, "mean", "scores"), "did you mean 'score'"),
     ]
     for *arguments, sentence in bad:

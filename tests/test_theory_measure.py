@@ -32,15 +32,17 @@ def test_made_planners_have_the_spread_that_was_asked_for():
         measure.normal_planners(0, 1.0, 0.1)
 
 
-def test_a_sweep_holds_every_estimate_of_every_buffer():
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_sweep_holds_every_estimate_of_every_buffer(whole):
     policy = Normal(np.zeros(1), np.full(1, 0.1))
     planners = {drift: measure.drifting_planners(9, drift, 0.2) for drift in (0.0, 0.5)}
-    table = measure.sweep(policy, "drift", planners, {0.0: 2, 0.5: 4}, ("score", "closed_form"))
-    assert len(table) == 2 * 2 * 2 * 3
+    table = measure.sweep(policy, "drift", planners, {0.0: 2, 0.5: 4}, whole)
+    assert len(table) == 2 * 2 * 3
     for parameter in gv.PARAMETERS:
         chosen = {"drift": 0.5, "parameter": parameter, "estimator": "score", "samples": 4}
         (row,) = table[table["reference"] == "replayed"].merge(pd.DataFrame([chosen])).itertuples()
-        expected = gv.exact_moments(policy, planners[0.5], Setting(4, parameter)).replayed
+        setting = Setting(4, parameter, whole=whole)
+        expected = gv.exact_moments(policy, planners[0.5], setting).replayed
         assert row.variance == pytest.approx(expected.variance.sum())
 
 

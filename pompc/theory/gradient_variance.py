@@ -2,12 +2,14 @@ r"""The variance of policy gradients under replayed planners and an adaptive pri
 
 At one state the sampling policy is a Gaussian $\pi_\theta = \mathcal{N}(\mu, s^2)$, and the buffer
 holds `K` planners $\pi^k = \mathcal{N}(m_k, \sigma_k^2)$, all in action space and before clipping.
-The part of the gradient that depends on the reference (Eq. 46) is estimated with one action:
+The part of the gradient that depends on the reference (Eq. 46), the cross-entropy without the
+policy's own entropy, is estimated with one action:
 
 - `replayed`, g1 of Eq. (47): $\frac1N \sum_i \log \pi^{k_i}$, the $k_i$ uniform with replacement;
 - `unnormalised`, g2 of Eq. (50): $\mathbb{E}_k[\log \pi^k]$, which is what Eq. (49) prints;
 - `normalised`: the density $\exp(\mathbb{E}_k[\log \pi^k]) / Z$, which is what minimises Eq. (49).
 
+`Setting.whole` takes the entropy in: $\log \pi^k - \log \pi_\theta$ in place of $\log \pi^k$.
 With $x = (a - \mu) / s$ every log density is quadratic in x, so that all means and variances have
 closed forms. Axes: `A` action, `K` planners, `N` planners of an update, `D` draws.
 """
@@ -68,6 +70,7 @@ class Setting(NamedTuple):
     samples: int  # N
     parameter: str = "mean"  # of PARAMETERS
     estimator: str = "score"  # of ESTIMATORS
+    whole: bool = False  # the KL, Eq. (44), and not its cross-entropy alone; with `score` only
 
 
 def log_density(policy: Normal, planners: Normal) -> Quadratic:
@@ -125,7 +128,7 @@ def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Compari
         ConfigError: if shapes disagree, a std is not positive or the setting is unknown.
     """
     _check(policy, planners, setting)
-    each = log_density(policy, planners)
+    each = _log_ratios(policy, planners, setting)
     average = each.mean()
     normalised = average._replace(constant=average.constant - log_normaliser(planners))
     spread = np.mean(_second(each, setting), axis=0) - _second(average, setting)
@@ -151,7 +154,7 @@ def monte_carlo_moments(
         ConfigError: as `exact_moments` does.
     """
     _check(policy, planners, setting)
-    each = log_density(policy, planners)
+    each = _log_ratios(policy, planners, setting)
     noise = rng.normal(size=(draws, len(policy.mean)))
     chosen = rng.integers(len(planners.mean), size=(draws, setting.samples))
     drawn = Quadratic(*(part[chosen] for part in each)).mean(axis=1)
@@ -202,6 +205,15 @@ def best_constant(policy: Normal, planners: Normal, parameter: str = "mean") -> 
     weight = _unit(policy, setting) ** 2
     at_zero = zeroth * _others_mean(average) + second * average.curvature
     return float(-np.sum(weight * at_zero) / np.sum(weight * zeroth))
+
+
+def _log_ratios(policy: Normal, planners: Normal, setting: Setting) -> Quadratic:
+    """Return log π^k of each planner, where the whole KL is meant less log π_θ."""
+    each = log_density(policy, planners)
+    if not setting.whole:
+        return each
+    own = log_density(policy, Normal(policy.mean[None], policy.std[None]))
+    return Quadratic(*(one - other for one, other in zip(each, own, strict=True)))
 
 
 def _unit(policy: Normal, setting: Setting) -> np.ndarray:
@@ -269,3 +281,7 @@ def _check(policy: Normal, planners: Normal, setting: Setting) -> None:
         if value not in allowed:
             hint = nearest(str(value), allowed)
             raise ConfigError(f"unknown {name} {value!r}: choose one of {', '.join(allowed)}{hint}")
+    if setting.whole and setting.estimator != "score":
+        raise ConfigError(
+            f"whole is True with estimator {setting.estimator!r}, where the entropy has no variance"
+        )

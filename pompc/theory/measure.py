@@ -59,11 +59,15 @@ def drifting_planners(number: int, drift: float, std: float) -> Normal:
 
 
 def compare(
-    policy: Normal, planners: Normal, samples: int, estimators: Iterable[str] = ("score",)
+    policy: Normal,
+    planners: Normal,
+    samples: int,
+    estimators: Iterable[str] = ("score",),
+    whole: bool = False,
 ) -> pd.DataFrame:
     """Return the exact variances as rows `parameter, estimator, reference, samples, variance`.
 
-    `variance` is the sum over actions; arguments as in `exact_moments`.
+    `variance` is the sum over actions; arguments as in `exact_moments` and `Setting`.
 
     Raises:
         ConfigError: as `exact_moments` does.
@@ -71,7 +75,7 @@ def compare(
     rows = []
     for parameter in PARAMETERS:
         for estimator in estimators:
-            found = exact_moments(policy, planners, Setting(samples, parameter, estimator))
+            found = exact_moments(policy, planners, Setting(samples, parameter, estimator, whole))
             rows += [
                 {"parameter": parameter, "estimator": estimator, "reference": reference,
                  "samples": samples, "variance": float(moments.variance.sum())}
@@ -85,7 +89,7 @@ def sweep(
     over: str,
     planners: dict[float, Normal],
     samples: dict[float, int],
-    estimators: Iterable[str] = ("score",),
+    whole: bool = False,
 ) -> pd.DataFrame:
     """Return `compare` for several buffers, with one more column `over` that tells them apart.
 
@@ -94,13 +98,13 @@ def sweep(
         over: name of the new column.
         planners: value of that column -> planners `[K, A]`.
         samples: value of that column -> N.
-        estimators: which ones.
+        whole: the KL, and not its cross-entropy alone.
 
     Raises:
         ConfigError: as `exact_moments` does.
     """
     tables = [
-        compare(policy, planners[value], samples[value], estimators).assign(**{over: value})
+        compare(policy, planners[value], samples[value], whole=whole).assign(**{over: value})
         for value in planners
     ]
     return pd.concat(tables, ignore_index=True)

@@ -97,8 +97,8 @@ def bellman_backup(
 def evaluate(mdp: MDP, policy: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     r"""Return Q^{π, λ} `[S, A]`, the fixed point of `bellman_backup`, by solving for it.
 
-    With the augmented reward of Eq. (21) the values are those of an ordinary policy evaluation:
-    $V = (I - \gamma P_\pi)^{-1} (r_\pi - \lambda\, \mathrm{KL}[\pi \,\|\, \pi_p])$.
+    With Eq. (20) the values are those of an ordinary policy evaluation whose reward pays the KL:
+    $V = (I - \gamma P_\pi)^{-1} (\mathbb{E}_\pi[r] - \lambda\, \mathrm{KL}[\pi \,\|\, \pi_p])$.
 
     Raises:
         ConfigError: if MDP or policies are not what they should be; as `state_value` does.
