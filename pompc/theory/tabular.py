@@ -135,17 +135,6 @@ def improve(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     return weights / np.sum(weights, axis=-1, keepdims=True)
 
 
-def improvement_objective(
-    policy: np.ndarray, q: np.ndarray, prior: np.ndarray, lam: float
-) -> np.ndarray:
-    r"""Return J of Eq. (23) `[S]`: the KL from a policy to $\pi_p \exp(Q / \lambda) / Z$.
-
-    Raises:
-        ConfigError: as `improve` and `divergence` do.
-    """
-    return divergence(policy, improve(q, prior, lam))
-
-
 def policy_iteration(
     mdp: MDP, start: np.ndarray, prior: np.ndarray, lam: float, rounds: int
 ) -> Iterates:
