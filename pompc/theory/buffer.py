@@ -150,10 +150,11 @@ def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
         for estimator in ESTIMATORS:
             own = table[(table["parameter"] == parameter) & (table["estimator"] == estimator)]
             line = {"parameter": parameter, "estimator": estimator.replace("_", " ")}
-            for reference in REFERENCES[1:]:
-                ratio = np.asarray(own[reference] / own["replayed"], float)
-                found = stratified_bootstrap([ratio], np.median, generator)
-                line[reference] = "{:.2g} [{:.2g}, {:.2g}]".format(*map(float, found))
+            # Both references of the same rows: what is equal has equal intervals.
+            ratio = np.asarray(own[list(REFERENCES[1:])], float) / np.asarray(own[["replayed"]])
+            found = np.transpose(stratified_bootstrap([ratio], np.median, generator))
+            for reference, numbers in zip(REFERENCES[1:], found, strict=True):
+                line[reference] = "{:.2g} [{:.2g}, {:.2g}]".format(*numbers)
             above = int(np.sum(own["normalised"] > own["replayed"]))
             lines.append({**line, "normalised > 1": f"{above} of {len(own)}"})
     return pd.DataFrame(lines).set_index(["parameter", "estimator"])
