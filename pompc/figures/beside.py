@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from pompc.figures import style
 from pompc.figures.captions import Markdown
 from pompc.figures.curves import curve
-from pompc.figures.panels import draw, finished
+from pompc.figures.panels import draw, finished, limit
 from pompc.figures.tasks import title
 
 
@@ -33,6 +33,7 @@ def public_code(rows: pd.DataFrame) -> Figure:
             panel.set_title(f"{title(task)}, beside {peer}")
             _theirs(panel, theirs)
             _ours(panel, ours.loc[ours["task"] == task], str(theirs["method"].iloc[0]))
+            limit(panel, [task])
         return finished(figure, axes, "return")
 
 

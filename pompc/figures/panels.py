@@ -55,7 +55,7 @@ def task_panel(
         _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
     for key, own in agents(rows):
         draw(panel, curve(own), style.look(*key))
-    _limit(panel, [task])
+    limit(panel, [task])
     panel.set_title(title(task))
     name_missing(panel, rows, wanted)
 
@@ -76,7 +76,7 @@ def average_panel(
         rows = table.loc[table["task"].isin(shared)]
         for key, own in agents(rows):
             draw(panel, average(own, shared), style.look(*key))
-        _limit(panel, shared)
+        limit(panel, shared)
         panel.set_title(f"Average of {len(shared)} of {len(tasks)} tasks")
         name_missing(panel, rows, wanted)
     else:
@@ -85,7 +85,7 @@ def average_panel(
         style.not_run(panel, "no task has runs\nof every method" if some else "not run")
 
 
-def _limit(panel: Axes, tasks: Iterable[str]) -> None:
+def limit(panel: Axes, tasks: Iterable[str]) -> None:
     """Show what the tasks can return, where that is 0 to 1000 of each; bands can be wider."""
     if panel.lines and all(score_range(task) == (0.0, 1000.0) for task in tasks):
         panel.set_ylim(-20, 1020)
