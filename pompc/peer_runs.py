@@ -10,6 +10,7 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def train(name: str, config: Config, run_dir: Path) -> None:
             raise ConfigError(f"{name} cannot be imported: put its checkout on PYTHONPATH")
         run_dir.mkdir(parents=True, exist_ok=True)
         files.write_text(run_dir / "settings.json", config.to_json())
-        facts = {"peer": name, "preset": config.preset, "steps": config.steps, **runtime.describe()}
+        facts = {"peer": name, "preset": config.preset, "steps": config.steps, **runtime.describe(),
+                 **{package: version(package) for package in peer.packages}}  # fmt: skip
         runs.write_provenance(run_dir, facts)
         rng, observation = np.random.default_rng(seed), vector.reset()
         for decision in range(config.decisions):

@@ -23,6 +23,7 @@ from pompc.config import Config
 from pompc.ops import Gaussian, kl_divergence
 from pompc.peers_torch import BmpcTorch
 
+_PACKAGES = "einops", "jaxtyping"  # of the JAX implementations
 NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
@@ -30,6 +31,7 @@ class Peer(Protocol):
     """A peer's agent and buffer, as the benchmark and `pompc.peer_runs` drive them."""
 
     name: str
+    packages: tuple[str, ...]  # that it needs beside ours
 
     def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
         """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
@@ -75,6 +77,7 @@ class _Keys:
 
 class _Tdmpc2Jax:
     name = "tdmpc2_jax"
+    packages = _PACKAGES
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         package = importlib.import_module(self.name)
@@ -111,6 +114,7 @@ class _Tdmpc2Jax:
 
 class _BmpcJax:
     name = "bmpc_jax"
+    packages = _PACKAGES
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         _stand_in_for_distributions()

@@ -19,6 +19,7 @@ class BmpcTorch:
     """BMPC's agent and buffer, which a `pompc.peers.Peer` drives."""
 
     name = "bmpc_torch"
+    packages = "torch", "torchrl", "tensordict"
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         """Make both; ImportError where a package or module is missing."""

@@ -1,6 +1,7 @@
 """What a public implementation is made to do when it is trained beside ours."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ class Recorder:
     """A peer that learns nothing and keeps what it was asked for."""
 
     name = "tdmpc2_jax"
+    packages = ("pytest",)
 
     def __init__(self):
         self.stored, self.updates, self.noisy, self.begun = [], [], [], 0
@@ -80,6 +82,8 @@ def test_a_peer_is_evaluated_where_ours_is(trained, config):
     assert len({row["return"] for row in rows}) == 1
     assert 0 < float(rows[0]["return"]) < 1000
     assert peer_runs.Config.from_json((folder / "settings.json").read_text()) == config
+    facts = json.loads((folder / "provenance.json").read_text())
+    assert (facts["peer"], facts["pytest"]) == ("tdmpc2_jax", pytest.__version__)
 
 
 def test_a_folder_with_a_run_is_left_alone(trained, config):
