@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ from pompc.figures.tasks import title
 def public_code(rows: pd.DataFrame) -> Figure:
     """Draw the returns of public implementations, a panel each, and ours of the same method.
 
-    Thin lines are our seeds. A method that this code has not run on the task says so.
+    Thin lines are seeds. A method that this code has not run on the task says so.
 
     Args:
         rows: as in `pompc.results.Results.peers`.
@@ -49,9 +50,9 @@ def returns_beside(rows: pd.DataFrame) -> pd.DataFrame | Markdown:
 
 
 def _theirs(panel: Axes, rows: pd.DataFrame) -> None:
-    found = curve(rows)
-    panel.plot(found.x, found.scores.mean(axis=0), color=style.INK, linestyle="--", linewidth=1.3,
-               label="public implementation")  # fmt: skip
+    found, dashed = curve(rows), partial(panel.plot, color=style.INK, linestyle="--")
+    dashed(found.x, found.scores.T, linewidth=0.6, alpha=0.6)
+    dashed(found.x, found.scores.mean(axis=0), linewidth=1.3, label="public implementation")
 
 
 def _ours(panel: Axes, returns: pd.DataFrame, method: str) -> None:
