@@ -12,6 +12,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from pompc.envs.restarting import State
 from pompc.files import DamagedError
 from pompc.journal import Arrays
 from pompc.loop import Feedback
-from pompc.population import Learners
+from pompc.population import Group, Learners, with_twins, without_twins
 
 KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
@@ -47,11 +48,12 @@ class Snapshot(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run that is training."""
 
-    def __init__(self, run_dir: Path, agents: int, action_repeat: int) -> None:
+    def __init__(self, run_dir: Path, groups: tuple[Group, ...]) -> None:
         """Begin without any."""
-        self._folder, self._repeat = (run_dir / _FOLDER).absolute(), action_repeat
+        self._folder, self._groups = (run_dir / _FOLDER).absolute(), groups
+        self._repeat = groups[0].agents[0].action_repeat
         self._segments: list[dict[str, Any]] = []  # in order; all together are the buffers
-        self._marks = [journal.Mark(0, 0)] * agents
+        self._marks = [journal.Mark(0, 0)] * groups[-1].rows.stop
         self.newest: int | None = None  # decision
 
     def save(self, snapshot: Snapshot) -> Learners:
@@ -60,16 +62,17 @@ class Checkpoints:
         Raises:
             DiskFullError: if there is no room; earlier checkpoints stay as they are.
         """
-        partial = self._folder / ".partial"
+        partial, learners = self._folder / ".partial", snapshot.learners
+        own = Learners(*(without_twins(part, self._groups) for part in learners))
         with files.reporting_full_disk(self._folder):
             try:
-                self._write(snapshot, partial)
+                self._write(snapshot._replace(learners=own), partial)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-        self._marks, self.newest = journal.marks(snapshot.learners.buffers), snapshot.decision
+        self._marks, self.newest = journal.marks(own.buffers), snapshot.decision
         self._clean()
-        return snapshot.learners._replace(buffers=journal.cleared(snapshot.learners.buffers))
+        return learners._replace(buffers=journal.cleared(learners.buffers))
 
     def _write(self, snapshot: Snapshot, partial: Path) -> None:
         shutil.rmtree(partial, ignore_errors=True)
@@ -141,16 +144,15 @@ class Checkpoints:
             segments.append(found)
         arrays = files.read_arrays(path / "arrays.npz")
         counted = _part(arrays, "replay")
-        buffers = journal.rebuild(start.buffers, map(files.read_arrays, segments), counted)
-        places = jax.tree.map(lambda leaf: leaf.sharding, start.buffers)
-        buffers = jax.device_put(buffers, places)
-        states = _read_agents(path, start.states)
-        self._segments, self._marks = body["segments"], journal.marks(buffers)
+        own = without_twins(start.buffers, self._groups)
+        own = journal.rebuild(own, map(files.read_arrays, segments), counted)
+        states = _read_agents(path, start.states, self._groups)
+        self._segments, self._marks = body["segments"], journal.marks(own)
         self.newest = body["decision"]
         count = len({name.split(".")[0] for name in _part(arrays, "environment")})
         return Snapshot(
             decision=body["decision"],
-            learners=Learners(states, buffers),
+            learners=Learners(states, with_twins(own, start.buffers)),
             feedback=Feedback(**_part(arrays, "feedback")),
             environments=[_part(arrays, f"environment.{index}") for index in range(count)],
             log=_part(arrays, "log"),
@@ -165,7 +167,9 @@ def saved_steps(run_dir: Path) -> list[int]:
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
 
 
-def restore_agents(run_dir: Path, like: tuple[AgentState, ...]) -> tuple[AgentState, ...]:
+def restore_agents(
+    run_dir: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+) -> tuple[AgentState, ...]:
     """Read the agents of a run's newest checkpoint that is whole.
 
     Raises:
@@ -175,7 +179,7 @@ def restore_agents(run_dir: Path, like: tuple[AgentState, ...]) -> tuple[AgentSt
     for step in reversed(saved_steps(run_dir)):
         try:
             verified(folder / str(step))
-            return _read_agents(folder / str(step), like)
+            return _read_agents(folder / str(step), like, groups)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
     raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
@@ -213,9 +217,12 @@ def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-def _read_agents(path: Path, like: tuple[AgentState, ...]) -> tuple[AgentState, ...]:
+def _read_agents(
+    path: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+) -> tuple[AgentState, ...]:
+    shapes = jax.eval_shape(partial(without_twins, groups=groups), like)
     with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(path / "agents", like)
+        return with_twins(checkpointer.restore(path / "agents", shapes), like)
 
 
 def _arrays(snapshot: Snapshot) -> Arrays:

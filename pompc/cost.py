@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -102,9 +103,13 @@ def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
     return products.assign(**ratios).round(2)
 
 
-def estimated_seconds(groups: Sequence[Group]) -> float:
+def estimated_seconds(groups: Sequence[Group], devices: int) -> float:
     """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
-    return sum(len(group.agents) * _seconds(group.world, group.parts) for group in groups)
+    turns = [math.ceil(len(group.agents) / devices) for group in groups]
+    return sum(
+        count * _seconds(group.world, group.parts)
+        for count, group in zip(turns, groups, strict=True)
+    )
 
 
 def operations(groups: Sequence[Group]) -> float:

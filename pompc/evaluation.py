@@ -203,7 +203,7 @@ def _restore(run_dir: Path) -> tuple[tuple[Group, ...], tuple[AgentState, ...]]:
     runtime.configure(config.matmul_precision)
     groups = read_groups(config)
     like, _ = jax.eval_shape(make_programs(groups).init, *initial_arguments(groups))
-    return groups, checkpoint.restore_agents(run_dir, like)
+    return groups, checkpoint.restore_agents(run_dir, like, groups)
 
 
 def read_groups(config: Config) -> tuple[Group, ...]:

@@ -1,7 +1,9 @@
 """One agent's function as that of a population: along axes, by groups, over devices.
 
 Axes: `P` agents of the population, `G` agents of one group. What is kept of a group of one agent
-has no axis `G`: XLA would copy every array that it updates in place through a reshape.
+has no axis `G`: XLA would copy every array that it updates in place through a reshape. Where a
+group does not fill the last turn of its devices, twins of its last agent do: they start as it does,
+see and compute what it does, and nothing of them is ever shown or stored.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from pompc.runtime import has_gpu
 
@@ -72,38 +74,62 @@ def over_heads(function: Function, *per_head: Any) -> Array:
     return jnp.stack([function(*head) for head in heads])
 
 
-def make_mesh(sizes: Sequence[int]) -> Mesh:
-    """Return the devices that share the agents: as many as divide each group's size."""
-    devices, common = jax.local_devices(), math.gcd(*sizes)
-    count = max(n for n in range(1, len(devices) + 1) if common % n == 0)
+def make_mesh(sizes: Sequence[int], twins: bool) -> Mesh:
+    """Return the devices that share the agents of groups of these sizes.
+
+    Without `twins` they divide each group's size. With them they are the fewest with which the
+    groups, one after the other, take the fewest turns.
+    """
+    devices = jax.local_devices()
+    counts = range(1, len(devices) + 1)
+    if twins:
+        count = min(counts, key=lambda n: sum(math.ceil(size / n) for size in sizes))
+    else:
+        count = max(n for n in counts if math.gcd(*sizes) % n == 0)
     return Mesh(np.array(devices[:count]), ("agents",))
 
 
-def spread(mesh: Mesh) -> NamedSharding:
-    """Return how arrays with a leading axis of agents lie on their devices."""
-    return NamedSharding(mesh, PartitionSpec("agents"))
+def axis_length(size: int, mesh: Mesh) -> int:
+    """Return the length of a group's axis: as many agents for each of its devices."""
+    return size if size == 1 else math.ceil(size / mesh.size) * mesh.size
+
+
+def place(mesh: Mesh, size: int) -> Sharding:
+    """Return where arrays of a group lie: along its axis of `size` agents, or of one everywhere."""
+    if mesh.size == 1:
+        return SingleDeviceSharding(mesh.devices.item())
+    return NamedSharding(mesh, PartitionSpec("agents") if size > 1 else PartitionSpec())
 
 
 def over_devices(function: Function, mesh: Mesh, own: int, shared: int) -> Function:
-    """Run a function of a group on its devices, each with its share of the agents."""
+    """Run a function of a group on its devices, each with its share of the agents.
+
+    One agent, whose arguments are all `shared`, is computed by every device.
+    """
     if mesh.size == 1:
         return function
     along, whole = PartitionSpec("agents"), PartitionSpec()
-    specs = (along,) * own + (whole,) * shared
-    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=along, check_vma=False)
+    specs, out = (along,) * own + (whole,) * shared, along if own else whole
+    return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)
 
 
-def by_group(functions: Sequence[Function], rows: Sequence[slice], shared: int = 0) -> Function:
+def by_group(
+    functions: Sequence[Function], rows: Sequence[slice], sizes: Sequence[int], shared: int = 0
+) -> Function:
     """Return one function of the population from a function of each group.
 
     Tuples are taken by group, arrays along their axis `P`, where `rows` are a group's, and the last
-    `shared` arguments whole. Each output is a tuple by group; `along_agents` joins it.
+    `shared` arguments whole; `sizes` are those of the groups' axes, twins included. Each output
+    is a tuple by group; `along_agents` joins it.
     """
 
     def program(*args: Any) -> Any:
         split = len(args) - shared
         results = [
-            function(*(_of_group(argument, n, rows[n]) for argument in args[:split]), *args[split:])
+            function(
+                *(_of_group(argument, n, rows[n], sizes[n]) for argument in args[:split]),
+                *args[split:],
+            )
             for n, function in enumerate(functions)
         ]
         several = isinstance(results[0], tuple) and not hasattr(results[0], "_fields")
@@ -112,16 +138,19 @@ def by_group(functions: Sequence[Function], rows: Sequence[slice], shared: int =
     return program
 
 
-def _of_group(argument: Any, index: int, rows: slice) -> Any:
+def _of_group(argument: Any, index: int, rows: slice, size: int) -> Any:
     if isinstance(argument, tuple) and not hasattr(argument, "_fields"):
         return argument[index]
-    own = rows.start if rows.stop - rows.start == 1 else rows
+    own: Any = rows.start if size == 1 else rows
+    if size > rows.stop - rows.start:
+        own = np.minimum(np.arange(rows.start, rows.start + size), rows.stop - 1)
     return jax.tree.map(lambda leaf: leaf[own], argument)
 
 
 def along_agents(outputs: Sequence[Array], rows: Sequence[slice]) -> Array:
     """Join arrays by group along the axis `P`."""
-    alone = [part.stop - part.start == 1 for part in rows]
+    sizes = [part.stop - part.start for part in rows]
     return jnp.concatenate([
-        output[None] if one else output for output, one in zip(outputs, alone, strict=True)
+        output[None] if size == 1 else output[:size]
+        for output, size in zip(outputs, sizes, strict=True)
     ])  # fmt: skip

@@ -90,33 +90,60 @@ def empty_buffer(group: Group) -> Replay:
     return replay.create(rows, world.observation_dim, world.action_dim, group.parts.cloning)
 
 
-def replay_bytes(groups: tuple[Group, ...]) -> int:
-    """Return the memory of all buffers."""
-    total = 0
-    for group in groups:
-        total += len(group.agents) * _bytes(jax.eval_shape(partial(empty_buffer, group)))
-    return total
+def replay_bytes(group: Group) -> int:
+    """Return the memory of one agent's buffer."""
+    return _bytes(jax.eval_shape(partial(empty_buffer, group)))
 
 
 def initial_bytes(group: Group) -> int:
-    """Return the memory of a group's agents: networks, targets, optimisers, scales."""
+    """Return the memory of one agent: networks, targets, optimisers, scales."""
     world, needed = group.world, group.parts
     points = hypers(group.agents[0])
     shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
-    return len(group.agents) * _bytes(shapes)
+    return _bytes(shapes)
 
 
 def _bytes(shapes: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def replay_on_host(groups: tuple[Group, ...]) -> bool:
-    """Tell whether buffers lie in the host's memory: as asked, or if they do not fit elsewhere."""
+def replay_on_host(groups: tuple[Group, ...], sizes: Sequence[int]) -> bool:
+    """Tell whether buffers lie in the host's memory: as asked, or if they do not fit elsewhere.
+
+    `sizes` are the numbers of buffers of the groups.
+    """
     choice = groups[0].agents[0].replay_memory
     if choice != "auto":
         return choice == "host"
     available = runtime.device_bytes()
-    return available is not None and replay_bytes(groups) > REPLAY_SHARE * available
+    if available is None:
+        return False
+    needed = sum(size * replay_bytes(group) for size, group in zip(sizes, groups, strict=True))
+    return needed > REPLAY_SHARE * available
+
+
+def without_twins(states: tuple[Any, ...], groups: tuple[Group, ...]) -> tuple[Any, ...]:
+    """Return what is kept of each group, of its own agents only."""
+
+    def own(count: int, leaf: Any) -> Any:
+        return leaf[:count] if 1 < count < len(leaf) else leaf
+
+    return tuple(
+        jax.tree.map(partial(own, len(group.agents)), state)
+        for state, group in zip(states, groups, strict=True)
+    )
+
+
+def with_twins(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what `without_twins` left with the twins of `like`, lying where its arrays do."""
+
+    def complete(leaf: Any, whole: Any) -> Any:
+        if leaf.shape != whole.shape:
+            twins = jnp.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
+            leaf = jnp.concatenate([leaf, twins])
+        return jax.device_put(leaf, whole.sharding)
+
+    return jax.tree.map(complete, own, like)
 
 
 def remember(

@@ -50,6 +50,7 @@ class Programs(NamedTuple):
     policy_actions: Function  # states, [P, N, O] -> actions
     metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
     pretrain_metric_names: tuple[tuple[str, ...], ...]
+    sizes: tuple[int, ...]  # of each group's axis, with the twins of `mapping`
     devices: int  # that share the agents
     replay_on_host: bool
 
@@ -72,6 +73,7 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         policy_actions=_policy_actions(build),
         metric_names=(),
         pretrain_metric_names=(),
+        sizes=build.sizes,
         devices=build.mesh.size,
         replay_on_host=build.replay_on_host,
     )
@@ -89,9 +91,11 @@ class _Builder:
     """
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
-        self.groups, self.replay_on_host = groups, replay_on_host(groups)
-        self.rows = [group.rows for group in groups]
-        self.mesh = mapping.make_mesh([len(group.agents) for group in groups])
+        self.groups, self.rows = groups, [group.rows for group in groups]
+        counts = [len(group.agents) for group in groups]
+        self.mesh = mapping.make_mesh(counts, twins=_leaves_devices_idle(groups))
+        self.sizes = tuple(mapping.axis_length(count, self.mesh) for count in counts)
+        self.replay_on_host = replay_on_host(groups, self.sizes)
         self._host = jax.local_devices(backend="cpu")[0]
 
     def computing(
@@ -104,12 +108,12 @@ class _Builder:
     ) -> Function:
         """Return what runs on the devices; `one_by_one` takes a CPU's agents after each other."""
 
-        def of_group(group: Group) -> Function:
-            if len(group.agents) == 1:
-                return per_agent(group)
-            config, size = group.world.config, len(group.agents) // self.mesh.size
-            together = 1 if one_by_one and not has_gpu() else _plans_at_once(size, config)
-            function = mapping.over_agents(per_agent(group), size, shared, together)
+        def of_group(group: Group, size: int) -> Function:
+            if size == 1:
+                return mapping.over_devices(per_agent(group), self.mesh, 0, arguments + shared)
+            config, share = group.world.config, size // self.mesh.size
+            together = 1 if one_by_one and not has_gpu() else _plans_at_once(share, config)
+            function = mapping.over_agents(per_agent(group), share, shared, together)
             return mapping.over_devices(function, self.mesh, arguments, shared)
 
         return self._piece(of_group, donate, shared)
@@ -119,32 +123,33 @@ class _Builder:
     ) -> Function:
         """Return what runs where the buffers are."""
 
-        def of_group(group: Group) -> Function:
-            if len(group.agents) == 1:
-                return per_agent(group)
+        def of_group(group: Group, size: int) -> Function:
             if self.replay_on_host:
-                return mapping.over_agents(per_agent(group), len(group.agents))
-            size = len(group.agents) // self.mesh.size
-            function = mapping.over_agents(per_agent(group), size)
+                one = per_agent(group)
+                return one if size == 1 else mapping.over_agents(one, size)
+            if size == 1:
+                return mapping.over_devices(per_agent(group), self.mesh, 0, arguments)
+            function = mapping.over_agents(per_agent(group), size // self.mesh.size)
             return mapping.over_devices(function, self.mesh, arguments, 0)
 
         return self._piece(of_group, donate, 0)
 
     def _piece(
-        self, of_group: Callable[[Group], Function], donate: tuple[int, ...], shared: int
+        self, of_group: Callable[[Group, int], Function], donate: tuple[int, ...], shared: int
     ) -> Function:
-        functions = [of_group(group) for group in self.groups]
-        piece = mapping.by_group(functions, self.rows, shared)
+        functions = list(map(of_group, self.groups, self.sizes))
+        piece = mapping.by_group(functions, self.rows, self.sizes, shared)
         return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
 
     def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
         """Compile a function of pieces, unless they are programs themselves."""
         return function if self.replay_on_host else _jit(function, donate_argnums=donate)
 
-    def to_device(self, tree: Any) -> Any:
-        one = self.mesh.size == 1
-        where = self.mesh.devices.item() if one else mapping.spread(self.mesh)
-        return jax.device_put(tree, where) if self.replay_on_host else tree
+    def to_device(self, trees: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.replay_on_host:
+            return trees
+        places = [mapping.place(self.mesh, size) for size in self.sizes]
+        return tuple(map(jax.device_put, trees, places))
 
     def to_host(self, tree: Any) -> Any:
         return jax.device_put(tree, self._host) if self.replay_on_host else tree
@@ -226,7 +231,10 @@ def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...
     def program(states: Any, buffers: Any, now: Any) -> Any:
         batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
         states, plans, metrics = learn(states, build.to_device(batches), now)
-        by_agent = tuple(jnp.atleast_2d(group) for group in metrics)
+        by_agent = tuple(
+            jnp.atleast_2d(found)[: len(group.agents)]
+            for group, found in zip(build.groups, metrics, strict=True)
+        )
         return states, write(buffers, batches, build.to_host(plans)), by_agent
 
     program = build.whole(program, donate=(0, 1))
@@ -262,6 +270,11 @@ def _evaluation_actions(build: _Builder) -> Function:
 def _policy_actions(build: _Builder) -> Function:
     act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
     return _jit(lambda *args: mapping.along_agents(act(*args), build.rows))
+
+
+def _leaves_devices_idle(groups: tuple[Group, ...]) -> bool:
+    """Tell whether one agent's networks leave other devices idle, cores of a CPU included."""
+    return has_gpu() or all(_plans_at_once(2, group.world.config) > 1 for group in groups)
 
 
 def _plans_at_once(count: int, config: Config) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,7 @@ from pompc.files import reporting_full_disk, write_arrays
 from pompc.interruption import Interrupted, Interruption
 from pompc.log import Log
 from pompc.loop import Feedback, close_episodes, decide, discard_episodes, first_feedback
-from pompc.population import (
-    Group,
-    Learners,
-    initial_arguments,
-    make_groups,
-    replay_bytes,
-)
+from pompc.population import Group, Learners, initial_arguments, make_groups
 from pompc.programs import make_programs
 from pompc.progress import Progress, first_line
 
@@ -98,21 +93,21 @@ class _Training:
         self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
         self.progress = Progress(config)
         self.log = Log(self.programs, folder)
-        self.checkpoints = Checkpoints(folder, len(self.agents), config.action_repeat)
-        self._describe(groups)
+        self.checkpoints = Checkpoints(folder, groups)
+        self._describe()
 
-    def _describe(self, groups: tuple[Group, ...]) -> None:
+    def _describe(self) -> None:
         """Gather the facts of provenance.json, print what is about to run, and check its needs."""
-        on_host = self.programs.replay_on_host
-        replay = replay_bytes(groups)
-        needed = resources.needs(
-            sum(leaf.nbytes for leaf in jax.tree.leaves(self.learners.states)), replay,
-            in_host_memory=on_host or not runtime.has_gpu(),
-        )  # fmt: skip
+        on_host, groups = self.programs.replay_on_host, self.programs.groups
+        agents, replay = (
+            sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in self.learners
+        )
+        in_host_memory = on_host or not runtime.has_gpu()
+        needed = resources.needs(agents, replay, in_host_memory)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
-            "parameters": _size(self.learners, groups),
+            "parameters": _size(self.learners, self.programs.sizes),
             "agent_devices": self.programs.devices,
             "local_devices": jax.local_device_count(),
             "replay_bytes": replay,
@@ -122,7 +117,7 @@ class _Training:
             **envs.describe(self.config.task),
             **runtime.describe(),
         }
-        seconds = cost.estimated_seconds(groups) / self.programs.devices
+        seconds = cost.estimated_seconds(groups, self.programs.devices)
         print(first_line(self.config, self.facts, seconds), flush=True)
         resources.check(self.folder, needed)
 
@@ -270,11 +265,10 @@ def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
     )  # fmt: skip
 
 
-def _size(learners: Learners, groups: tuple[Group, ...]) -> int:
-    """Return the number of trained parameters of the largest agent."""
+def _size(learners: Learners, counts: Sequence[int]) -> int:
+    """Return the number of trained parameters of the largest agent; each group has `counts`."""
     sizes = []
-    for states, group in zip(learners.states, groups, strict=True):
+    for states, count in zip(learners.states, counts, strict=True):
         trained: Any = (states.model, states.policy, states.prior)
-        leaves = jax.tree.leaves(trained)
-        sizes.append(sum(leaf.size for leaf in leaves) // len(group.agents))
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
     return max(sizes)

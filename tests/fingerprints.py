@@ -4,6 +4,7 @@ import jax
 import numpy as np
 
 from pompc.evaluation import Evaluation
+from pompc.population import without_twins
 
 
 class Fingerprints:
@@ -13,9 +14,10 @@ class Fingerprints:
         self.programs, self.episodes = programs, episodes
 
     def planner(self, states):
+        groups = self.programs.groups
         sums = [
             np.asarray(leaf, np.float64).reshape(len(group.agents), -1).sum(axis=1)
-            for group, state in zip(self.programs.groups, states, strict=True)
+            for group, state in zip(groups, without_twins(states, groups), strict=True)
             for leaf in jax.tree.leaves(state.policy)[:1]
         ]
         returns = np.repeat(np.concatenate(sums)[:, None], self.episodes, axis=1)

@@ -133,38 +133,46 @@ import jax, numpy as np
 sys.path.insert(0, {tests!r})
 import agents
 from pompc import Config, loop, mapping
-from pompc.population import Learners, initial_arguments, make_groups
+from pompc.population import Learners, initial_arguments, make_groups, without_twins
 from pompc.programs import make_programs
 
 found = []
-for count, memory in ((8, "device"), (1, "device"), (8, "host")):
-    mapping.jax.local_devices = lambda devices=jax.devices()[:count], backend=None: devices
+for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
+    mapping.jax.local_devices = lambda devices=jax.devices()[:used], backend=None: devices
     config = Config(replay_memory=memory, **{settings!r})
     groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
     programs = make_programs(groups)
-    print("devices", programs.devices)
     learners = Learners(*programs.init(*initial_arguments(groups)))
-    rng = np.random.default_rng(0)
+    rng, count = np.random.default_rng(0), len(config.agents)
     for step in range(12):
-        seen = rng.normal(size=(16, agents.OBSERVATIONS)).astype(np.float32)
-        feedback = rng.normal(size=16).astype(np.float32), np.zeros(16, bool), seen
+        seen = rng.normal(size=(count, agents.OBSERVATIONS)).astype(np.float32)
+        feedback = rng.normal(size=count).astype(np.float32), np.zeros(count, bool), seen
         learners, actions = loop.act(programs, learners, feedback)
-    keys = np.zeros((16, 1, 2), np.uint32)
-    means = np.zeros((16, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
+    keys = np.zeros((count, 1, 2), np.uint32)
+    means = np.zeros((count, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
     evaluated = programs.evaluation_actions(learners.states, keys, seen[:, None], means)
     *learners, metrics = programs.update(*learners, np.bool_(True))
-    used = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
-    print("agents, buffers spread over", *used)
-    found.append(jax.tree.leaves(jax.device_get((learners, actions, metrics, evaluated))))
+    where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
+    print("axes", *programs.sizes, "on devices", programs.devices, *where)
+    own = [without_twins(part, groups) for part in learners]
+    found.append(jax.tree.leaves(jax.device_get((own, actions, metrics, evaluated))))
 for first, *others in zip(*found, strict=True):
     for other in others:
+        assert first.shape == other.shape
         np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-5)
 print("equal")
 """
 
 
-def test_agents_spread_over_eight_devices_equal_one_device(small):
-    """Two groups of eight agents, buffers on their devices or in the host's memory.
+@pytest.mark.parametrize(
+    ("chosen", "devices", "axes", "axes_on_one"),
+    [
+        pytest.param({"lam": [0.0, 0.5], "seeds": 8}, 8, "8 8", "8 8", id="two groups of eight"),
+        pytest.param({"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, and three: a twin"),
+    ],
+)
+def test_agents_spread_over_devices_equal_one_device(small, chosen, devices, axes, axes_on_one):
+    """Buffers lie on the agents' devices, or in the host's memory.
 
     The devices are forced ones of the host.
     """
@@ -174,18 +182,19 @@ def test_agents_spread_over_eight_devices_equal_one_device(small):
         for name in ("task", "preset", "encoder_dim", "latent_dim", "hidden_dim", "bins",
                      "plan_samples", "policy_samples", "elites", "mppi_iterations", "batch_size",
                      "reanalyse_batch", "seeding_decisions", "steps", "value_nets", "horizon")
-    } | {"lam": [0.0, 0.5], "seeds": 8}  # fmt: skip
+    } | chosen  # fmt: skip
     flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
-    tests = os.path.dirname(__file__)
+    program = DEVICES.format(settings=settings, tests=os.path.dirname(__file__), devices=devices)
     done = subprocess.run(
-        [sys.executable, "-c", DEVICES.format(settings=settings, tests=tests)],
+        [sys.executable, "-c", program],
         env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
+    every = f"{{{devices}}}"
     assert done.stdout.split("\n")[:-1] == [
-        "devices 8", "agents, buffers spread over {8} {8}",
-        "devices 1", "agents, buffers spread over {1} {1}",
-        "devices 8", "agents, buffers spread over {8} {1}",
+        f"axes {axes} on devices {devices} {every} {every}",
+        f"axes {axes_on_one} on devices 1 {{1}} {{1}}",
+        f"axes {axes} on devices {devices} {every} {{1}}",
         "equal",
     ]  # fmt: skip
 
@@ -225,9 +234,9 @@ def test_operations_are_those_that_the_mathematics_needs(lam):
 def test_replay_goes_to_the_host_where_the_device_is_too_small(small, monkeypatch):
     groups = _groups(small(seeds=2, buffer_size=1000, steps=4000))
     needed = 2 * (1000 + 10 + 16) * 4 * (agents.OBSERVATIONS + 3 * agents.ACTIONS + 1)
-    assert replay_bytes(groups) == pytest.approx(needed, rel=0.15)
+    assert 2 * replay_bytes(groups[0]) == pytest.approx(needed, rel=0.15)
     for available, on_host in ((None, False), (10 * needed, False), (needed, True)):
         monkeypatch.setattr(runtime, "device_bytes", lambda found=available: found)
-        assert replay_on_host(groups) == on_host
+        assert replay_on_host(groups, [2]) == on_host
     monkeypatch.undo()
-    assert replay_on_host(_groups(small(replay_memory="host")))
+    assert replay_on_host(_groups(small(replay_memory="host")), [1])

@@ -19,11 +19,13 @@ import pytest
 from fingerprints import Fingerprints
 
 import pompc
-from pompc import ConfigError, checkpoint, files, lock, resources, runs, trainer
-from pompc.checkpoint import Checkpoints
+from pompc import ConfigError, checkpoint, files, lock, loop, mapping, resources, runs, trainer
+from pompc.checkpoint import Checkpoints, Snapshot
 from pompc.evaluation import Returns
 from pompc.files import DiskFullError
 from pompc.interruption import Interrupted, Interruption
+from pompc.loop import Feedback
+from pompc.population import without_twins
 from pompc.programs import make_programs
 
 TIMES = ["wall_s"]
@@ -74,7 +76,7 @@ def restored(folder):
     config = runs.read_config(folder)
     programs = compiled_once(pompc.evaluation.read_groups(config))
     start = trainer.Learners(*programs.init(*trainer.initial_arguments(programs.groups)))
-    checkpoints = Checkpoints(folder, len(config.agents), config.action_repeat)
+    checkpoints = Checkpoints(folder, programs.groups)
     return checkpoints.restore(start), checkpoints
 
 
@@ -94,7 +96,7 @@ def assert_same_run(first, second):
 
 KINDS = {
     "one agent": {},
-    "population": {"lam": [0.0, 1.0, 9.0]},
+    "population": {"lam": [0.0, 1.0, 3.0, 9.0]},
     "cloning, ring full": {"method": "tdmpbc", "buffer_size": 90, "lam": 0.0},
 }
 
@@ -113,6 +115,35 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     pompc.train(config, tmp_path / "killed")
     assert "going on from step 200" in capsys.readouterr().out
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.skipif(jax.local_device_count() < 2, reason="twins fill a second device")
+def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatch):
+    """Three agents and a twin on two devices, then three on one, then on two again."""
+    groups, devices = pompc.evaluation.read_groups(small(lam=[1.0, 3.0, 9.0])), jax.local_devices()
+    stored = None
+    for count in (2, 1, 2):
+        monkeypatch.setattr(mapping.jax, "local_devices", lambda n=count, **_: devices[:n])
+        programs = make_programs(groups)
+        assert programs.sizes == (4 if count == 2 else 3,)
+        start = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+        checkpoints = Checkpoints(tmp_path, groups)
+        if stored is None:
+            rng = np.random.default_rng(0)
+            seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), rng.normal(size=(3, 5)))
+            learners, _ = loop.act(programs, start, seen)
+            snapshot = Snapshot(1, learners, seen, [], {}, 0.0, {})
+        else:
+            snapshot = checkpoints.restore(start)
+            np.testing.assert_array_equal(snapshot.feedback.observation, seen.observation)
+        own = [without_twins(part, groups) for part in snapshot.learners]
+        found, stored = stored, [np.asarray(leaf) for leaf in jax.tree.leaves(own)]
+        for mine, theirs in zip(stored, found or stored, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        checkpoints.save(snapshot._replace(decision=snapshot.decision + 1))
+    for leaf in jax.tree.leaves(snapshot.learners):
+        np.testing.assert_array_equal(leaf[2], leaf[3])
+        assert len(leaf.sharding.device_set) == 2
 
 
 @pytest.fixture(scope="module")

@@ -202,9 +202,7 @@ def _chosen(agent: Config) -> dict[str, Any]:
 def _agent_bytes(config: Config) -> float:
     """Return the bytes of the largest agent: its replay buffer, networks and optimisers."""
     groups = read_groups(config)
-    return max(
-        (replay_bytes((group,)) + initial_bytes(group)) / len(group.agents) for group in groups
-    )
+    return max(replay_bytes(group) + initial_bytes(group) for group in groups)
 
 
 def _own_memory() -> float:
