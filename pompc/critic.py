@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -100,17 +101,20 @@ def model_losses(
     latents = unroll(world, model, batch)
     before, bins = latents[:-1], world.bins
     keys = (None, None) if dropout_keys is None else dropout_keys
+
+    def value_loss(heads: Params, latents: Array, target: Array, key: Array | None) -> Array:
+        read = partial(losses.value_loss, target=target, bins=bins)
+        return jnp.mean(world.q_function(read, heads, key)(latents, batch.action), axis=0)
+
     reward_logits = world.reward_logits(model.reward, before, batch.action)
-    q_logits = world.q_logits(model.q, before, batch.action, keys[0])
     terms = {
         "consistency": losses.consistency_loss(latents[1:], rollout.encoded),
         "reward": two_hot_cross_entropy(reward_logits, batch.reward, bins),
-        "value": losses.value_loss(q_logits, targets.q, bins),
+        "value": value_loss(model.q, before, targets.q, keys[0]),
     }
     if targets.kl_q is not None:
         trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
-        logits = world.q_logits(model.kl_q, trained, batch.action, keys[1])
-        terms["kl_value"] = losses.value_loss(logits, targets.kl_q, bins)
+        terms["kl_value"] = value_loss(model.kl_q, trained, targets.kl_q, keys[1])
     return {name: reduce_over_time(world, term, batch.mask) for name, term in terms.items()}
 
 

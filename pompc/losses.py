@@ -35,8 +35,8 @@ def consistency_loss(predicted: Array, encoded: Array) -> Array:
 
 
 def value_loss(logits: Array, target: Array, bins: Bins) -> Array:
-    """Return CE(Q, target) `[H, B]`, Eq. (14) and (16): mean over heads of `[E, H, B, bins]`."""
-    return jnp.mean(two_hot_cross_entropy(logits, target[None], bins), axis=0)
+    """Return CE(Q, target) `[H, B]` of one head's logits `[H, B, bins]`, Eq. (14) and (16)."""
+    return two_hot_cross_entropy(logits, target, bins)
 
 
 def td_target(reward: Array, alive: Array, next_value: Array, discount: float) -> Array:

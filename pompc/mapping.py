@@ -61,17 +61,19 @@ def over_agents(
     return squeezed if size == 1 else mapped
 
 
-def over_heads(function: Function, *per_head: Any) -> Array:
-    """Apply a function of one head to all of an ensemble; leaves of `per_head` are `[E, ...]`.
+def over_heads(function: Function, *per_head: Any) -> Function:
+    """Return a function of one head, whose leaves `per_head` holds as `[E, ...]`, as that of all.
 
-    Together on a GPU, which wants few and large products; one after the other on a CPU, whose
-    caches hold the activations of one head.
+    What the function takes besides is the same for all heads; its result gains the axis `E`.
+    Heads are computed together on a GPU, which wants few and large products, and one after the
+    other on a CPU, whose caches hold the activations of one. They are taken apart here, so that
+    a loop around the result does not copy them each time.
     """
     if has_gpu():
-        return jax.vmap(function)(*per_head)
+        return lambda *args: jax.vmap(lambda head: function(*head, *args))(per_head)
     count = jax.tree.leaves(per_head)[0].shape[0]
     heads = [jax.tree.map(lambda leaf, head=head: leaf[head], per_head) for head in range(count)]
-    return jnp.stack([function(*head) for head in heads])
+    return lambda *args: jnp.stack([function(*head, *args) for head in heads])
 
 
 def make_mesh(sizes: Sequence[int], twins: bool) -> Mesh:

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from pompc.runtime import has_gpu
+
 LAYER_NORM_EPSILON = 1e-5
 Contracted = tuple[tuple[int, ...], tuple[int, ...]]  # axes of the one factor and the other
 
@@ -50,10 +52,10 @@ def _mish_forward(x: Array) -> tuple[Array, Array]:
 
 def _mish_backward(x: Array, gradient: Array) -> tuple[Array]:
     # From x anew, with p = 1 / n: XLA would keep an exponential that both passes share in memory,
-    # which costs more than another one.
+    # which costs more than another one. It would make a square of p an exponential of its own.
     p = jnp.exp(-jnp.clip(x, -40.0, 20.0))
     inverse = 1.0 / (1.0 + 2.0 * p * (1.0 + p))
-    slope = (1.0 + 2.0 * p) * inverse + 4.0 * x * ((1.0 + p) * inverse) * (p * p * inverse)
+    slope = (1.0 + 2.0 * p) * inverse + 4.0 * x * ((1.0 + p) * inverse * p) * (p * inverse)
     return (slope * gradient,)
 
 
@@ -139,8 +141,18 @@ def bounded_exp(x: Array) -> Array:
 
 def simnorm(x: Array, dim: int) -> Array:
     """Project `[..., Z]` onto products of simplices: softmax in groups of `dim` (TD-MPC2)."""
-    groups = bounded_exp(x).reshape(*x.shape[:-1], -1, dim)
-    return (groups / jnp.sum(groups, axis=-1, keepdims=True)).reshape(x.shape)
+    groups = bounded_exp(x).reshape(-1, dim)
+    return (groups / _row_sums(groups)).reshape(x.shape)
+
+
+def _row_sums(x: Array) -> Array:
+    """Return sums over the last axis of `[B, D]`, which broadcast to it: `[B, 1]` or `[B, D]`.
+
+    A CPU takes half the time for a product with a matrix of ones where rows are as short as 8.
+    """
+    if has_gpu():
+        return jnp.sum(x, axis=-1, keepdims=True)
+    return jnp.matmul(x, jnp.ones((x.shape[-1],) * 2, x.dtype), precision="highest")
 
 
 def symlog(x: Array) -> Array:

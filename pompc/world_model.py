@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -109,27 +110,33 @@ class WorldModel:
 
     def reward(self, reward: Params, latent: Array, action: Array) -> Array:
         """Predict the reward `[...]`, in the task's units."""
-        return two_hot_decode(self.reward_logits(reward, latent, action), self.bins)
+        return self._decode(self.reward_logits(reward, latent, action))
 
-    def q_logits(
-        self, q: Params, latent: Array, action: Array, dropout_key: Array | None = None
-    ) -> Array:
-        """Return two-hot logits `[E, ..., bins]` of all heads in `q`; a key turns dropout on.
+    def q_function(
+        self, read: Callable[[Array], Array], q: Params, dropout_key: Array | None = None
+    ) -> Callable[[Array, Array], Array]:
+        """Return latent, action -> what is read from each head's two-hot logits, `[E, ...]`.
 
-        State values (`critic` v) read the latent alone: the one place where they differ.
+        `read` maps logits `[..., bins]` of one head; a key turns dropout on. Heads are read before
+        they are stacked: XLA computes exponentials of stacked logits on a CPU one by one, eight
+        times as long. State values (`critic` v) see the latent alone: the one place where they
+        differ.
         """
-        inputs = (latent,) if self.config.critic == "v" else (latent, action)
+        seen = 1 if self.config.critic == "v" else 2
         count = jax.tree.leaves(q)[0].shape[0]
         keys = None if dropout_key is None else jax.random.split(dropout_key, count)
 
-        def head(params: Params, key: Array | None) -> Array:
-            return apply(self._q, params, *inputs, dropout_key=key)
+        def head(params: Params, key: Array | None, *inputs: Array) -> Array:
+            return read(apply(self._q, params, *inputs[:seen], dropout_key=key))
 
         return over_heads(head, q, keys)
 
     def q_values(self, q: Params, latent: Array, action: Array) -> Array:
         """Return the values `[E, ...]` of all heads in `q`."""
-        return two_hot_decode(self.q_logits(q, latent, action), self.bins)
+        return self.q_function(self._decode, q)(latent, action)
+
+    def _decode(self, logits: Array) -> Array:
+        return two_hot_decode(logits, self.bins)
 
     def draw_heads(self, key: Array, q: Params, how: str = "pair") -> Params:
         """Take two random heads of an ensemble ("pair") or keep all of them ("all")."""
@@ -179,6 +186,7 @@ class WorldModel:
     ) -> PlanningModel:
         """Return the functions that the planner sees: one step, the policy, the terminal value."""
         own = dataclasses.replace(self, dtype=self.config.planner_dtype)
+        values = own.q_function(own._decode, heads)
 
         def step(latent: Array, action: Array) -> tuple[Array, Array]:
             reward = own.reward(model.reward, latent, action)
@@ -188,6 +196,6 @@ class WorldModel:
             return own.sample_action(own.policy(policy, latent, log_std_min), noise)
 
         def value(latent: Array, action: Array) -> Array:
-            return jnp.mean(own.q_values(heads, latent, action), axis=0)
+            return jnp.mean(values(latent, action), axis=0)
 
         return PlanningModel(step, act, value)

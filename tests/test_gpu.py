@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import Config, agent, cost, kernels, learner, mapping, networks, runtime
+from pompc import Config, agent, cost, kernels, learner, mapping, networks, ops, runtime
 from pompc.world_model import WorldModel
 
 ROWS, BINS = 7, 101  # 101 columns are neither few nor a multiple of 64
@@ -17,7 +17,7 @@ def gpu(monkeypatch):
     """Return a function that lets the networks be computed as on a GPU."""
 
     def pretend():
-        for module in (networks, mapping, runtime):
+        for module in (networks, mapping, ops, runtime):
             monkeypatch.setattr(module, "has_gpu", lambda: True)
 
     return pretend
@@ -33,9 +33,13 @@ def ensemble(small):
     return world, state.model.q, pair
 
 
+def _logits(world, q, pair, key=None):
+    return world.q_function(lambda logits: logits, q, key)(*pair)
+
+
 def _logits_and_gradient(world, q, pair, key):
     def loss(q):
-        logits = world.q_logits(q, *pair, key)
+        logits = _logits(world, q, pair, key)
         return jnp.sum(jnp.sin(logits)), logits
 
     # A function anew: nothing of another device's program is remembered.
@@ -57,12 +61,43 @@ def test_heads_together_with_padded_outputs_are_the_heads_alone(ensemble, gpu, d
 
 def test_products_on_a_gpu_have_128_columns_for_101_logits(ensemble, gpu):
     world, q, pair = ensemble
-    before = jax.jit(lambda q: world.q_logits(q, *pair)).lower(q).as_text()
+    before = jax.jit(lambda q: _logits(world, q, pair)).lower(q).as_text()
     gpu()
-    after = jax.jit(lambda q: world.q_logits(q, *pair)).lower(q).as_text()
+    after = jax.jit(lambda q: _logits(world, q, pair)).lower(q).as_text()
     wide = "tensor<3x16x128xf32>"
     assert wide not in before
     assert wide in after
+
+
+def test_simnorm_is_the_same_by_products_and_by_sums(gpu):
+    x, target = 3.0 * jax.random.normal(jax.random.key(0), (2, 2, 5, 24))
+
+    def squares(x):
+        normal = ops.simnorm(x, 8)
+        return jnp.sum(jnp.square(normal - target)), normal
+
+    by_products = jax.grad(squares, has_aux=True)(x)
+    gpu()
+    by_sums = jax.grad(squares, has_aux=True)(x)
+    for found, expected in zip(by_products, by_sums, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_cpu_reads_each_head_by_itself_and_takes_them_apart_before_the_planner_s_loop(small):
+    heads = 7  # as many as nothing else here
+    config = small(bins=BINS, value_nets=heads, planner_heads="all")
+    world, _, state = agents.make(config)
+    latent = jnp.zeros((ROWS, config.latent_dim))
+    values = jax.make_jaxpr(world.q_values)(state.model.q, latent, jnp.zeros((ROWS, 2)))
+    assert str(values).count(f"f32[{ROWS},{BINS}] = exp") == heads
+    assert f"f32[{heads},{ROWS},{BINS}]" not in str(values)
+    plan = jax.make_jaxpr(
+        lambda mean: agent.make_plan(world, state, jax.random.key(0), latent[0], mean)
+    )(jnp.zeros((config.horizon, agents.ACTIONS)))
+    (loop,) = (step for step in plan.eqns if step.primitive.name == "scan")
+    shapes = [value.aval.shape for value in loop.invars]
+    assert (config.hidden_dim, BINS) in shapes
+    assert not [shape for shape in shapes if shape[:1] == (heads,)]
 
 
 def _plan_and_learn(config):
@@ -94,11 +129,11 @@ def test_a_planner_in_bfloat16_plans_nearly_the_same_and_learns_the_same(small):
 
 def test_tf32_without_a_gpu_rounds_the_factors_of_all_layers(ensemble, gpu):
     world, q, pair = ensemble
-    exact = world.q_logits(q, *pair)
+    exact = _logits(world, q, pair)
     with jax.default_matmul_precision("tensorfloat32"):
-        rounded = world.q_logits(q, *pair)
+        rounded = _logits(world, q, pair)
         gpu()
-        left_to_the_gpu = world.q_logits(q, *pair)
+        left_to_the_gpu = _logits(world, q, pair)
     error = np.abs(np.asarray(rounded - exact)) / np.abs(exact).max()
     assert 1e-5 < error.max() < 3e-3
     np.testing.assert_allclose(left_to_the_gpu, exact, rtol=1e-4, atol=1e-5)
