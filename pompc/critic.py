@@ -102,19 +102,19 @@ def model_losses(
     before, bins = latents[:-1], world.bins
     keys = (None, None) if dropout_keys is None else dropout_keys
 
-    def value_loss(heads: Params, latents: Array, target: Array, key: Array | None) -> Array:
+    def ensemble_loss(heads: Params, latent: Array, target: Array, key: Array | None) -> Array:
         read = partial(losses.value_loss, target=target, bins=bins)
-        return jnp.mean(world.q_function(read, heads, key)(latents, batch.action), axis=0)
+        return jnp.mean(world.q_function(read, heads, key)(latent, batch.action), axis=0)
 
     reward_logits = world.reward_logits(model.reward, before, batch.action)
     terms = {
         "consistency": losses.consistency_loss(latents[1:], rollout.encoded),
         "reward": two_hot_cross_entropy(reward_logits, batch.reward, bins),
-        "value": value_loss(model.q, before, targets.q, keys[0]),
+        "value": ensemble_loss(model.q, before, targets.q, keys[0]),
     }
     if targets.kl_q is not None:
         trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
-        terms["kl_value"] = value_loss(model.kl_q, trained, targets.kl_q, keys[1])
+        terms["kl_value"] = ensemble_loss(model.kl_q, trained, targets.kl_q, keys[1])
     return {name: reduce_over_time(world, term, batch.mask) for name, term in terms.items()}
 
 

@@ -88,7 +88,8 @@ def test_a_cpu_reads_each_head_by_itself_and_takes_them_apart_before_the_planner
     config = small(bins=BINS, value_nets=heads, planner_heads="all")
     world, _, state = agents.make(config)
     latent = jnp.zeros((ROWS, config.latent_dim))
-    values = jax.make_jaxpr(world.q_values)(state.model.q, latent, jnp.zeros((ROWS, 2)))
+    action = jnp.zeros((ROWS, agents.ACTIONS))
+    values = jax.make_jaxpr(world.q_values)(state.model.q, latent, action)
     assert str(values).count(f"f32[{ROWS},{BINS}] = exp") == heads
     assert f"f32[{heads},{ROWS},{BINS}]" not in str(values)
     plan = jax.make_jaxpr(
