@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import oracle
 
 from pompc import agent, replay
@@ -35,6 +36,25 @@ def shake(state, rng, spread=1.0):
         if getattr(state, name) is not None
     }
     return state._replace(**changed)
+
+
+def start_elsewhere(state, rng, spread=1.0):
+    """Return an agent, or agents, in which rounding chooses no elite and no step's direction.
+
+    In a new agent all values are 0, and Adam's first step is a whole one even where a gradient is
+    nothing but rounding.
+    """
+
+    def is_adam(node):
+        return isinstance(node, optax.ScaleByAdamState)
+
+    def settled(node):
+        return node._replace(nu=jax.tree.map(lambda moment: moment + 1e-6, node.nu))
+
+    optimizers = jax.tree.map(
+        lambda node: settled(node) if is_adam(node) else node, state.optimizers, is_leaf=is_adam
+    )
+    return shake(state, rng, spread)._replace(optimizers=optimizers)
 
 
 def make_batch(config, seed=0):

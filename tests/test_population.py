@@ -74,8 +74,7 @@ def test_agents_together_equal_each_alone_step_by_step(three):
     groups = together.groups
     states, buffers = together.init(*initial_arguments(groups))
     rng = np.random.default_rng(0)
-    # Away from their start, where all values are 0 and rounding would choose the elites.
-    learners = Learners(tuple(agents.shake(state, rng) for state in states), buffers)
+    learners = Learners(tuple(agents.start_elsewhere(state, rng) for state in states), buffers)
     done, worst = np.zeros(3, bool), 0.0
     for step in range(1, STEPS + 1):
         seen = rng.normal(size=(3, agents.OBSERVATIONS)).astype(np.float32)
@@ -133,7 +132,7 @@ import jax, numpy as np
 sys.path.insert(0, {tests!r})
 import agents
 from pompc import Config, loop, mapping
-from pompc.population import Learners, initial_arguments, make_groups, without_twins
+from pompc.population import Learners, initial_arguments, make_groups, with_twins, without_twins
 from pompc.programs import make_programs
 
 found = []
@@ -142,8 +141,11 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     config = Config(replay_memory=memory, **{settings!r})
     groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
     programs = make_programs(groups)
-    learners = Learners(*programs.init(*initial_arguments(groups)))
+    states, buffers = programs.init(*initial_arguments(groups))
     rng, count = np.random.default_rng(0), len(config.agents)
+    own = without_twins(states, groups)
+    moved = tuple(agents.start_elsewhere(state, rng, spread=0.3) for state in own)
+    learners = Learners(with_twins(moved, like=states), buffers)
     for step in range(12):
         seen = rng.normal(size=(count, agents.OBSERVATIONS)).astype(np.float32)
         feedback = rng.normal(size=count).astype(np.float32), np.zeros(count, bool), seen
