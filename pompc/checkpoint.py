@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.sharding import SingleDeviceSharding
 
 from pompc import files, journal
 from pompc.agent import AgentState
@@ -220,7 +221,9 @@ def _digest(body: dict[str, Any]) -> str:
 def _read_agents(
     path: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
 ) -> tuple[AgentState, ...]:
+    here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
     shapes = jax.eval_shape(partial(without_twins, groups=groups), like)
+    shapes = jax.tree.map(lambda shape: shape.update(sharding=here), shapes)
     with ocp.StandardCheckpointer() as checkpointer:
         return with_twins(checkpointer.restore(path / "agents", shapes), like)
 

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from agents import shake
 from fingerprints import Fingerprints
 
 import pompc
@@ -25,7 +26,7 @@ from pompc.evaluation import Returns
 from pompc.files import DiskFullError
 from pompc.interruption import Interrupted, Interruption
 from pompc.loop import Feedback
-from pompc.population import without_twins
+from pompc.population import with_twins, without_twins
 from pompc.programs import make_programs
 
 TIMES = ["wall_s"]
@@ -144,6 +145,41 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
     for leaf in jax.tree.leaves(snapshot.learners):
         np.testing.assert_array_equal(leaf[2], leaf[3])
         assert len(leaf.sharding.device_set) == 2
+
+
+ON_ONE_DEVICE = """
+import sys
+import jax, numpy as np
+import pompc
+agents = [pompc.load_agent(sys.argv[1], agent=index) for index in range(3)]
+np.savetxt(sys.argv[2], [agent.act(np.ones(5), planner=False) for agent in agents])
+assert len(jax.devices()) == 1
+"""
+
+
+@pytest.mark.skipif(jax.local_device_count() < 2, reason="the run wants two devices")
+def test_agents_trained_on_two_devices_load_where_there_is_one(small, tmp_path):
+    config = small(lam=[1.0, 3.0, 9.0])
+    runs.open_run(config, tmp_path)
+    groups = pompc.evaluation.read_groups(config)
+    programs = make_programs(groups)
+    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(learners)} == {2}
+    rng = np.random.default_rng(0)
+    own = tuple(shake(state, rng) for state in without_twins(learners.states, groups))
+    learners = learners._replace(states=with_twins(own, like=learners.states))
+    seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), np.ones((3, 5)))
+    Checkpoints(tmp_path, groups).save(Snapshot(1, learners, seen, [], {}, 0.0, {}))
+    flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
+    subprocess.run(
+        [sys.executable, "-c", ON_ONE_DEVICE, str(tmp_path), str(tmp_path / "actions.txt")],
+        env=os.environ | {"XLA_FLAGS": flags}, check=True,
+    )  # fmt: skip
+    here = [
+        pompc.load_agent(tmp_path, agent=index).act(np.ones(5), planner=False) for index in range(3)
+    ]
+    assert len({*np.ravel(here)}) == 3
+    np.testing.assert_allclose(np.loadtxt(tmp_path / "actions.txt"), np.ravel(here), rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
