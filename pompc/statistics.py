@@ -72,6 +72,8 @@ def stratified_bootstrap(
 ) -> Interval:
     """Return a statistic of all runs with its percentile interval, runs redrawn within each task.
 
+    Tasks weigh the same, whatever their number of runs.
+
     Args:
         strata: the scores of each task, `[N_task, ...]`, equal in all axes but the first.
         statistic: called as `statistic(scores, axis=...)`, such as `iqm` or `numpy.mean`; reduces
@@ -135,10 +137,18 @@ def _resampled(
     drawn = [
         scores[generator.integers(len(scores), size=(resamples, len(scores)))] for scores in arrays
     ]
-    statistics = statistic(np.concatenate(drawn, axis=1), axis=1)
+    statistics = statistic(_pooled(drawn, axis=1), axis=1)
     if min(map(len, arrays)) == 1:
         statistics = np.full_like(statistics, np.nan)
-    return statistic(np.concatenate(arrays), axis=0), statistics
+    return statistic(_pooled(arrays, axis=0), axis=0), statistics
+
+
+def _pooled(strata: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """Join the runs of all tasks, each repeated until every task has the same number."""
+    counts = [scores.shape[axis] for scores in strata]
+    whole = math.lcm(*counts)
+    repeated = [np.repeat(s, whole // n, axis) for s, n in zip(strata, counts, strict=True)]
+    return np.concatenate(repeated, axis)
 
 
 def _percentiles(center: np.ndarray, statistics: np.ndarray, level: float) -> Interval:

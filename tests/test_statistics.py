@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
@@ -56,15 +55,15 @@ def test_iqm_ignores_one_failed_and_one_lucky_run_of_four():
 
 
 def naive_bootstrap(strata: list[list[float]], resamples: int, seed: int) -> tuple[float, float]:
-    """Redraw the runs of each task one by one and return the 95 % interval of the mean."""
+    """Redraw the runs of each task one by one; return the 95 % interval of the tasks' mean."""
     generator = np.random.default_rng(seed)
     means = []
     for _ in range(resamples):
-        drawn = []
+        of_tasks = []
         for scores in strata:
-            for _ in scores:
-                drawn.append(scores[generator.integers(len(scores))])
-        means.append(sum(drawn) / len(drawn))
+            drawn = [scores[generator.integers(len(scores))] for _ in scores]
+            of_tasks.append(sum(drawn) / len(drawn))
+        means.append(sum(of_tasks) / len(of_tasks))
     means.sort()
     return means[int(0.025 * resamples)], means[int(0.975 * resamples)]
 
@@ -74,8 +73,8 @@ def test_bootstrap_is_the_naive_one(generator: np.random.Generator):
     arrays = [np.array(scores) for scores in strata]
     center, low, high = statistics.stratified_bootstrap(arrays, np.mean, generator, 20_000)
     naive_low, naive_high = naive_bootstrap(strata, 20_000, seed=1)
-    assert center == pytest.approx(np.mean(np.concatenate(arrays)))
-    # Scores that differ by 1, of nine: the mean moves in steps of about a tenth.
+    assert center == pytest.approx(np.mean([2.0, 102.0, 52.0]))
+    # Scores that differ by 1, a third of a task of three: the mean moves in steps of a ninth.
     assert float(low) == pytest.approx(naive_low, abs=0.12)
     assert float(high) == pytest.approx(naive_high, abs=0.12)
 
@@ -98,6 +97,17 @@ def test_tasks_are_resampled_apart(generator: np.random.Generator):
     assert float(center) == float(low) == float(high) == 450.0
 
 
+def test_a_task_with_more_runs_weighs_no_more(generator: np.random.Generator):
+    """Two agents that score the same on each task do not differ, whichever has more seeds."""
+    easy, hard = np.array([880.0, 900.0, 920.0]), np.array([0.0, 10.0, 20.0])
+    first, second = [easy, np.tile(hard, 2)], [np.tile(easy, 3), hard]
+    for statistic in (np.mean, statistics.iqm):
+        found = statistics.bootstrap_difference(first, second, statistic, generator)
+        # A quarter of twelve is whole, one of eighteen is rounded down.
+        assert float(found.center) == pytest.approx(0.0, abs=1.0)
+        assert float(found.low) < 0.0 < float(found.high)
+
+
 def test_a_run_is_redrawn_with_all_its_evaluations(generator: np.random.Generator):
     # The two evaluations of a run differ by 10, so those of any resampled mean do.
     first = generator.normal(size=(4, 1))
@@ -109,7 +119,7 @@ def test_a_run_is_redrawn_with_all_its_evaluations(generator: np.random.Generato
 def test_a_task_with_one_run_has_no_bootstrap_interval(generator: np.random.Generator):
     several, one = np.arange(6.0).reshape(3, 2), np.ones((1, 2))
     center, low, high = statistics.stratified_bootstrap([several, one], np.mean, generator)
-    np.testing.assert_allclose(center, [1.75, 2.5])
+    np.testing.assert_allclose(center, [1.5, 2.0])
     assert np.isnan([low, high]).all()
     _, low, high = statistics.bootstrap_difference([several], [one], np.mean, generator)
     assert np.isnan([low, high]).all()
@@ -131,8 +141,8 @@ def test_profile_counts_runs_above_each_threshold(generator: np.random.Generator
     strata = [np.array([0.1, 0.5, 0.9]), np.array([0.5, 0.7])]
     thresholds = np.array([0.0, 0.5, 0.8, 1.0])
     center, low, high = statistics.performance_profile(strata, thresholds, generator)
-    pooled = list(itertools.chain(*strata))
-    expected = [sum(score > tau for score in pooled) / 5 for tau in thresholds]
+    shares = [[np.mean(scores > tau) for scores in strata] for tau in thresholds]
+    expected = np.mean(shares, axis=1)
     np.testing.assert_allclose(center, expected)
     assert ((low <= center) & (center <= high)).all()
     assert low[0] == high[0] == 1.0
