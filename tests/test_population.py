@@ -108,11 +108,15 @@ def _end(programs, learners, *outcome):
 
 
 def _one(learners, groups, index):
-    """Return one agent of a population as a population of one."""
+    """Return one agent of a population as a population of one, in the host's memory.
+
+    Rows are taken there: on several devices each would be a program of all of them, and hundreds
+    in a row can hold up one another for want of threads.
+    """
     number = next(n for n, group in enumerate(groups) if index < group.rows.stop)
     row, several = index - groups[number].rows.start, len(groups[number].agents) > 1
     return jax.tree.map(
-        lambda leaf: leaf[row] if several else leaf,
+        lambda leaf: np.asarray(leaf)[row] if several else np.asarray(leaf),
         Learners((learners.states[number],), (learners.buffers[number],)),
     )
 
