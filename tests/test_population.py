@@ -147,7 +147,7 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     programs = make_programs(groups)
     states, buffers = programs.init(*initial_arguments(groups))
     rng, count = np.random.default_rng(0), len(config.agents)
-    own = without_twins(states, groups)
+    own = without_twins(jax.device_get(states), groups)
     moved = tuple(agents.start_elsewhere(state, rng, spread=0.3) for state in own)
     learners = Learners(with_twins(moved, like=states), buffers)
     for step in range(12):
@@ -160,8 +160,8 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     *learners, metrics = programs.update(*learners, np.bool_(True))
     where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("axes", *programs.sizes, "on devices", programs.devices, *where)
-    own = [without_twins(part, groups) for part in learners]
-    found.append(jax.tree.leaves(jax.device_get((own, actions, metrics, evaluated))))
+    own = [without_twins(jax.device_get(part), groups) for part in learners]
+    found.append(jax.tree.leaves((own, *jax.device_get((actions, metrics, evaluated)))))
 for first, *others in zip(*found, strict=True):
     for other in others:
         assert first.shape == other.shape
