@@ -166,8 +166,9 @@ def test_agents_trained_on_two_devices_load_where_there_is_one(small, tmp_path):
     learners = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(learners)} == {2}
     rng = np.random.default_rng(0)
-    own = tuple(shake(state, rng) for state in without_twins(learners.states, groups))
-    learners = learners._replace(states=with_twins(own, like=learners.states))
+    own = without_twins(jax.device_get(learners.states), groups)
+    moved = tuple(shake(state, rng) for state in own)
+    learners = learners._replace(states=with_twins(moved, like=learners.states))
     seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), np.ones((3, 5)))
     Checkpoints(tmp_path, groups).save(Snapshot(1, learners, seen, [], {}, 0.0, {}))
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
