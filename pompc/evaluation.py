@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 from jax import Array
 
-from pompc import checkpoint, envs, runs, runtime, video
+from pompc import envs, runs, runtime, video
 from pompc.agent import AgentState
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
+from pompc.persistence import checkpoint
 from pompc.population import Group, initial_arguments, make_groups
 from pompc.programs import Programs, make_programs
 from pompc.runs import read_config

@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from pompc.config import PRESETS, Config
-from pompc.resources import gigabytes
+from pompc.persistence.resources import gigabytes
 
 
 def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:

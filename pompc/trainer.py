@@ -10,16 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from pompc import cost, envs, lock, resources, runs, runtime
+from pompc import cost, envs, runs, runtime
 from pompc.ahead import compile_ahead
-from pompc.checkpoint import Checkpoints, Snapshot
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.evaluation import Evaluation, Returns, training_seed
 from pompc.files import reporting_full_disk, write_arrays
-from pompc.interruption import Interrupted, Interruption
 from pompc.log import Log
 from pompc.loop import Feedback, close_episodes, decide, discard_episodes, first_feedback
+from pompc.persistence import lock, resources
+from pompc.persistence.checkpoint import Checkpoints, Snapshot
+from pompc.persistence.interruption import Interrupted, Interruption
 from pompc.population import Group, Learners, initial_arguments, make_groups
 from pompc.programs import make_programs
 from pompc.progress import Progress, first_line

@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import agent, learner, peers_torch, planner
+from pompc import agent, learner, planner
 from pompc.hypers import hypers, parts
 from pompc.ops import Gaussian
+from pompc.peers import bmpc_torch
 from pompc.replay import Batch
 from pompc.world_model import WorldModel
 
@@ -96,7 +97,7 @@ class Noise:
 def both(small, monkeypatch):
     """Return our world and agent, theirs with the same weights, and their noise."""
     config = small(method="bmpc", value_nets=2, scale_start=1.0)  # theirs start at 1
-    theirs = peers_torch.BmpcTorch(config, OBSERVATIONS, ACTIONS)._agent
+    theirs = bmpc_torch.BmpcTorch(config, OBSERVATIONS, ACTIONS)._agent
     with torch.no_grad():  # zero at the start, so that all plans would be worth the same
         theirs.model._reward[-1].weight.normal_(std=0.1)
         theirs.model._Qs.params["2", "weight"].normal_(std=0.1)

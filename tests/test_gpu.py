@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pompc import Config, agent, cost, kernels, learner, mapping, networks, ops, runtime
+from pompc import Config, agent, cost, learner, mapping, networks, ops, runtime
+from pompc.bench import kernels
 from pompc.world_model import WorldModel
 
 ROWS, BINS = 7, 101  # 101 columns are neither few nor a multiple of 64

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 import pompc
-from pompc import ConfigError, bench, peer_runs, peers, peers_torch
+from pompc import ConfigError
+from pompc.bench import __main__ as bench
+from pompc.peers import __main__ as learning
+from pompc.peers import adapters, bmpc_torch
 
 
 class Recorder:
@@ -44,8 +47,8 @@ def config(small):
 @pytest.fixture
 def trained(config, tmp_path, monkeypatch):
     peer = Recorder()
-    monkeypatch.setattr(peers, "load", lambda *_: peer)
-    peer_runs.train("tdmpc2_jax", config, tmp_path / "run")
+    monkeypatch.setattr(adapters, "load", lambda *_: peer)
+    learning.train("tdmpc2_jax", config, tmp_path / "run")
     return peer, tmp_path / "run"
 
 
@@ -81,7 +84,7 @@ def test_a_peer_is_evaluated_where_ours_is(trained, config):
     # It never learns, and the environments are the same each time.
     assert len({row["return"] for row in rows}) == 1
     assert 0 < float(rows[0]["return"]) < 1000
-    assert peer_runs.Config.from_json((folder / "settings.json").read_text()) == config
+    assert learning.Config.from_json((folder / "settings.json").read_text()) == config
     facts = json.loads((folder / "provenance.json").read_text())
     assert (facts["peer"], facts["pytest"]) == ("tdmpc2_jax", pytest.__version__)
 
@@ -89,24 +92,24 @@ def test_a_peer_is_evaluated_where_ours_is(trained, config):
 def test_a_folder_with_a_run_is_left_alone(trained, config):
     _, folder = trained
     with pytest.raises(ConfigError, match="holds a run"):
-        peer_runs.train("tdmpc2_jax", config, folder)
+        learning.train("tdmpc2_jax", config, folder)
 
 
 def test_a_peer_that_is_not_there_is_named(config, tmp_path):
     with pytest.raises(ConfigError, match="bmpc_jax cannot be imported: put its checkout"):
-        peer_runs.train("bmpc_jax", config, tmp_path / "run")
+        learning.train("bmpc_jax", config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_bmpcs_torch_code_has_our_hyper_parameters():
     config = pompc.Config("walker-run", method="bmpc", preset="paper")
-    found = peers_torch._settings(config, 24, 6)
+    found = bmpc_torch._settings(config, 24, 6)
     agent = "temperature", "num_q", "iterations", "enc_lr_scale", "log_std_min", "entropy_coef"
     # As in config.yaml of its checkout d5dabc6, but for iterations and learning rate (Table 3).
     assert [getattr(found, name) for name in agent] == [0.5, 2, 8, 1.0, -3.0, 1e-4]
     assert found.bin_size == pytest.approx(20 / 100)
     # It adds two iterations by itself from 20 actions on.
-    assert peers_torch._settings(config, 24, 38).iterations == 6
+    assert bmpc_torch._settings(config, 24, 38).iterations == 6
 
 
 @pytest.mark.filterwarnings("default")  # torch's own
@@ -114,7 +117,7 @@ def test_bmpcs_torch_code_stores_whole_episodes_with_their_plans(small):
     """Where it can be imported: `PYTHONPATH` with its checkout, torch, torchrl and tensordict."""
     pytest.importorskip("torchrl")
     pytest.importorskip("bmpc")
-    peer = peers_torch.BmpcTorch(small(method="bmpc"), 3, 1)
+    peer = bmpc_torch.BmpcTorch(small(method="bmpc"), 3, 1)
     for step in range(12):
         action = peer.act(np.full((1, 3), step, np.float32), train=True)
         flag = np.array([step % 6 == 5])

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import yaml
 
-from pompc import bench, make_env, methods
+from pompc import make_env, methods
+from pompc.bench import __main__ as bench
 from pompc.config import Config
 from pompc.presets import PAPER
 

@@ -20,12 +20,13 @@ from agents import shake
 from fingerprints import Fingerprints
 
 import pompc
-from pompc import ConfigError, checkpoint, files, lock, loop, mapping, resources, runs, trainer
-from pompc.checkpoint import Checkpoints, Snapshot
+from pompc import ConfigError, files, loop, mapping, runs, trainer
 from pompc.evaluation import Returns
 from pompc.files import DiskFullError
-from pompc.interruption import Interrupted, Interruption
 from pompc.loop import Feedback
+from pompc.persistence import checkpoint, lock, resources
+from pompc.persistence.checkpoint import Checkpoints, Snapshot
+from pompc.persistence.interruption import Interrupted, Interruption
 from pompc.population import with_twins, without_twins
 from pompc.programs import make_programs
 

@@ -19,8 +19,9 @@ import pytest
 import yaml
 from papermill.cli import _resolve_type
 
-from pompc import ConfigError, lock, runs
+from pompc import ConfigError, runs
 from pompc.config import Config
+from pompc.persistence import lock
 from pompc.sweep import __main__, backends, job, plan, status
 
 ROOT = Path(__file__).parent.parent

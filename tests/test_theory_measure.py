@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pompc import Config, files, journal, replay
+from pompc import Config, files, replay
 from pompc.errors import ConfigError
 from pompc.losses import prior_loss
 from pompc.ops import Gaussian
+from pompc.persistence import journal
 from pompc.theory import buffer, measure, staleness
 from pompc.theory import gradient_variance as gv
 from pompc.theory.gradient_variance import Normal, Setting

@@ -12,8 +12,9 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, checkpoint, evaluation, files, learner, log, progress, trainer
+from pompc import ConfigError, evaluation, files, learner, log, progress, trainer
 from pompc.envs import vector
+from pompc.persistence import checkpoint
 from pompc.population import make_groups
 from pompc.programs import make_programs
 

@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pompc import checkpoint, files, runs
-from pompc.checkpoint import DamagedError
+from pompc import files, runs
 from pompc.errors import ConfigError
+from pompc.files import DamagedError
+from pompc.persistence import checkpoint
 from pompc.statistics import stratified_bootstrap
 from pompc.theory import measure
 from pompc.theory.gradient_variance import ESTIMATORS, PARAMETERS, REFERENCES

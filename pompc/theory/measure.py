@@ -10,8 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from pompc import checkpoint, files
+from pompc import files
 from pompc.errors import ConfigError
+from pompc.persistence import checkpoint
 from pompc.theory.gradient_variance import (
     ESTIMATORS,
     PARAMETERS,

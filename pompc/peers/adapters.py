@@ -21,14 +21,14 @@ from flax.training.train_state import TrainState
 
 from pompc.config import Config
 from pompc.ops import Gaussian, kl_divergence
-from pompc.peers_torch import BmpcTorch
+from pompc.peers.bmpc_torch import BmpcTorch
 
 _PACKAGES = "einops", "jaxtyping"  # of the JAX implementations
 NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
 class Peer(Protocol):
-    """A peer's agent and buffer, as the benchmark and `pompc.peer_runs` drive them."""
+    """A peer's agent and buffer, as `pompc.bench` and `pompc.peers` drive them."""
 
     name: str
     packages: tuple[str, ...]  # that it needs beside ours

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import psutil
 
-from pompc.checkpoint import CHAIN, KEPT
 from pompc.errors import ConfigError
+from pompc.persistence.checkpoint import CHAIN, KEPT
 
 
 class Needs(NamedTuple):

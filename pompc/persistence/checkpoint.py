@@ -21,12 +21,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.sharding import SingleDeviceSharding
 
-from pompc import files, journal
+from pompc import files
 from pompc.agent import AgentState
 from pompc.envs.restarting import State
 from pompc.files import DamagedError
-from pompc.journal import Arrays
 from pompc.loop import Feedback
+from pompc.persistence import journal
+from pompc.persistence.journal import Arrays
 from pompc.population import Group, Learners, with_twins, without_twins
 
 KEPT = 2

@@ -1,4 +1,4 @@
-"""BMPC's own torch code at our hyper-parameters, on a CPU, for `pompc.peer_runs`.
+"""BMPC's own torch code at our hyper-parameters, on a CPU, for `python -m pompc.peers`.
 
 Imported where its modules are: `PYTHONPATH` with the folder `bmpc` of its checkout, and the
 packages `torch`, `torchrl` and `tensordict`; nothing of it is part of this project.
@@ -16,7 +16,7 @@ from pompc.config import Config
 
 
 class BmpcTorch:
-    """BMPC's agent and buffer, which a `pompc.peers.Peer` drives."""
+    """BMPC's agent and buffer, which a `pompc.peers.adapters.Peer` drives."""
 
     name = "bmpc_torch"
     packages = "torch", "torchrl", "tensordict"

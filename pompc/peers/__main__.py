@@ -1,4 +1,4 @@
-"""The learning curve of a public implementation, beside ours: `python -m pompc.peer_runs --help`.
+"""The learning curve of a public implementation, beside ours: `python -m pompc.peers --help`.
 
 Networks, planner, losses and replay are the peer's; environment, evaluation, hyper-parameters,
 seeding and the ratio of updates to decisions are ours, so that what is left to differ is its code.
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pompc import files, peers, progress, runs, runtime
+from pompc import files, progress, runs, runtime
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
 from pompc.errors import ConfigError
 from pompc.evaluation import evaluation_seeds, first_episodes, training_seed
+from pompc.peers import adapters
+from pompc.peers.adapters import Peer
 
 # Peer -> the method that it stands for.
 _OURS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax", "bmpc_torch": "bmpc"}
@@ -36,7 +38,7 @@ def train(name: str, config: Config, run_dir: Path) -> None:
     runtime.configure(config.matmul_precision)
     started, seed = time.perf_counter(), training_seed(config)
     with make_vector(config.task, [seed]) as vector:
-        peer = peers.load(name, config, vector.observation_dim, vector.action_dim)
+        peer = adapters.load(name, config, vector.observation_dim, vector.action_dim)
         if peer is None:
             raise ConfigError(f"{name} cannot be imported: put its checkout on PYTHONPATH")
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -60,9 +62,7 @@ def _uniform(rng: np.random.Generator, vector: Vector) -> np.ndarray:
     return rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
 
 
-def _step(
-    peer: peers.Peer, vector: Vector, observation: np.ndarray, action: np.ndarray
-) -> np.ndarray:
+def _step(peer: Peer, vector: Vector, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
     """Step the environment, store what came of it, and return the next observation."""
     result = vector.step(action)
     peer.insert({
@@ -75,7 +75,7 @@ def _step(
     return result.observation
 
 
-def _update(peer: peers.Peer, config: Config, decision: int) -> None:
+def _update(peer: Peer, config: Config, decision: int) -> None:
     """Update once a decision, and at the end of seeding as often as was seeded."""
     last_of_seeding = config.seeding_decisions - 1
     if decision < last_of_seeding:
@@ -86,7 +86,7 @@ def _update(peer: peers.Peer, config: Config, decision: int) -> None:
         peer.update(count % config.reanalyse_interval == 0, pretrain)
 
 
-def _record(peer: peers.Peer, config: Config, decision: int, started: float, run_dir: Path) -> None:
+def _record(peer: Peer, config: Config, decision: int, started: float, run_dir: Path) -> None:
     """Evaluate, and add a row to `returns.csv`."""
     found, step = _evaluate(peer, config), decision * config.action_repeat
     seconds = round(time.perf_counter() - started, 1)
@@ -98,7 +98,7 @@ def _record(peer: peers.Peer, config: Config, decision: int, started: float, run
           f"{progress.duration(seconds)}", flush=True)  # fmt: skip
 
 
-def _evaluate(peer: peers.Peer, config: Config) -> float:
+def _evaluate(peer: Peer, config: Config) -> float:
     """Return the mean return of episodes without noise, in environments of their own."""
     seeds = np.array([evaluation_seeds(config, config.evaluation_episodes)])
     peer.begin_episode()
@@ -109,7 +109,7 @@ def _evaluate(peer: peers.Peer, config: Config) -> float:
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m pompc.peer_runs", description=__doc__)
+    parser = argparse.ArgumentParser("python -m pompc.peers", description=__doc__)
     parser.add_argument("peer", choices=_OURS)
     parser.add_argument("--task", default="walker-run", help="any task of pompc.make_env")
     parser.add_argument("--preset", default="laptop", help="paper or laptop")
@@ -131,7 +131,7 @@ def main(values: Sequence[str]) -> None:
         )  # fmt: skip
         train(given.peer, config, given.run_dir or default)
     except ConfigError as error:
-        sys.exit(f"python -m pompc.peer_runs: {error}")
+        sys.exit(f"python -m pompc.peers: {error}")
 
 
 if __name__ == "__main__":

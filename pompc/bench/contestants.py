@@ -10,9 +10,10 @@ from typing import Any, Protocol, cast
 import jax
 import numpy as np
 
-from pompc import cost, loop, peers
+from pompc import cost, loop
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
+from pompc.peers.adapters import Peer
 from pompc.population import Group, Learners, initial_arguments, make_groups
 from pompc.programs import Programs, make_programs
 from pompc.trainer import environment_workers
@@ -120,7 +121,7 @@ class Theirs:
 
     population = 1
 
-    def __init__(self, peer: peers.Peer, config: Config, vector: Vector) -> None:
+    def __init__(self, peer: Peer, config: Config, vector: Vector) -> None:
         """Fill its buffer."""
         self.peer, self.config, self.vector = peer, config, vector
         self.observation, rng = vector.reset(), np.random.default_rng(0)
