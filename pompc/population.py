@@ -9,12 +9,13 @@ Axes: `P` agents of the population, `G` agents of one group.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from pompc import agent, replay, runtime
@@ -123,10 +124,21 @@ def replay_on_host(groups: tuple[Group, ...], sizes: Sequence[int]) -> bool:
 
 
 def without_twins(states: tuple[Any, ...], groups: tuple[Group, ...]) -> tuple[Any, ...]:
-    """Return what is kept of each group, of its own agents only."""
+    """Return what is kept of each group, of its own agents only.
+
+    Twins are cut off in the host's memory: XLA would cut an array that lies on several devices
+    by a program of all of them, which wait for each other.
+    """
+    return cut_twins(states, groups, lambda leaf, count: np.asarray(leaf)[:count])
+
+
+def cut_twins(
+    states: tuple[Any, ...], groups: tuple[Group, ...], cut: Callable[[Any, int], Any]
+) -> tuple[Any, ...]:
+    """Apply `cut` to the leaves of groups with twins and the number of the group's own agents."""
 
     def own(count: int, leaf: Any) -> Any:
-        return leaf[:count] if 1 < count < len(leaf) else leaf
+        return cut(leaf, count) if 1 < count < len(leaf) else leaf
 
     return tuple(
         jax.tree.map(partial(own, len(group.agents)), state)

@@ -24,7 +24,7 @@ from pompc import ConfigError, files, loop, mapping, runs, trainer
 from pompc.evaluation import Returns
 from pompc.files import DiskFullError
 from pompc.loop import Feedback
-from pompc.persistence import checkpoint, lock, resources
+from pompc.persistence import checkpoint, journal, lock, resources
 from pompc.persistence.checkpoint import Checkpoints, Snapshot
 from pompc.persistence.interruption import Interrupted, Interruption
 from pompc.population import with_twins, without_twins
@@ -146,6 +146,23 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
     for leaf in jax.tree.leaves(snapshot.learners):
         np.testing.assert_array_equal(leaf[2], leaf[3])
         assert len(leaf.sharding.device_set) == 2
+
+
+@pytest.mark.skipif(jax.local_device_count() < 2, reason="agents lie on two devices")
+def test_an_agent_is_stored_from_the_device_that_holds_it(small):
+    groups = pompc.evaluation.read_groups(small(lam=[1.0, 3.0, 9.0]))
+    programs = make_programs(groups)
+    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+    assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(
+        without_twins(learners.states, groups)))  # fmt: skip
+    (buffer,) = learners.buffers
+    assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(buffer)} == {2}
+    numbered = buffer._replace(rows=buffer.rows + jax.device_put(
+        np.arange(4, dtype=buffer.rows.dtype), buffer.rows.sharding))  # fmt: skip
+    agents = list(journal._agents((numbered,)))
+    assert [int(agent.rows) for agent in agents] == [0, 1, 2, 3]
+    for agent in agents:
+        assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(agent)} == {1}
 
 
 ON_ONE_DEVICE = """

@@ -12,13 +12,13 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from jax import ShapeDtypeStruct
 from jax.sharding import SingleDeviceSharding
 
 from pompc import files
@@ -28,7 +28,7 @@ from pompc.files import DamagedError
 from pompc.loop import Feedback
 from pompc.persistence import journal
 from pompc.persistence.journal import Arrays
-from pompc.population import Group, Learners, with_twins, without_twins
+from pompc.population import Group, Learners, cut_twins, with_twins, without_twins
 
 KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
@@ -223,8 +223,10 @@ def _read_agents(
     path: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
 ) -> tuple[AgentState, ...]:
     here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
-    shapes = jax.eval_shape(partial(without_twins, groups=groups), like)
-    shapes = jax.tree.map(lambda shape: shape.update(sharding=here), shapes)
+    shapes = jax.tree.map(
+        lambda leaf: ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
+    )
+    shapes = cut_twins(shapes, groups, lambda leaf, n: leaf.update(shape=(n, *leaf.shape[1:])))
     with ocp.StandardCheckpointer() as checkpointer:
         return with_twins(checkpointer.restore(path / "agents", shapes), like)
 

@@ -7,6 +7,7 @@ and the ring of transitions that can be drawn, are small and stand whole in each
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -108,7 +109,19 @@ def _agents(buffers: tuple[Replay, ...]) -> Iterator[Replay]:
             yield buffer
             continue
         for index in range(len(buffer.rows)):
-            yield jax.tree.map(lambda leaf, i=index: leaf[i], buffer)
+            yield jax.tree.map(partial(_row, index), buffer)
+
+
+def _row(index: int, leaf: Any) -> Any:
+    """Return one row; of an array on several devices from the one that holds it.
+
+    XLA would take it by a program of all devices, which wait for each other.
+    """
+    for shard in leaf.addressable_shards if isinstance(leaf, jax.Array) else ():
+        begin, end, _ = shard.index[0].indices(len(leaf))
+        if begin <= index < end:
+            return shard.data[index - begin]
+    return leaf[index]
 
 
 def _rings(buffer: Replay) -> dict[str, Any]:
