@@ -31,6 +31,7 @@ from pompc.figures import (
     manifest,
     overview,
     registry,
+    seeds,
     style,
     tasks,
 )
@@ -421,3 +422,32 @@ def test_command_line_says_what_is_wrong(own: Path):
 def test_figures_do_not_import_jax():
     code = "import sys, pompc.figures, pompc.results; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
+    table = runs(seeds=3, lams=(1.0, math.inf))
+    unfinished = (table["lam"] == 1.0) & (table["seed"] == 2) & (table["env_step"] == 200)
+    table = table.loc[~unfinished]  # so that λ = 1 is compared at 100 steps
+    (panel,) = figures.last_returns(table).axes
+    assert panel.get_title(loc="left") == "Dog Run, after 0.1k to 0.2k environment steps"
+    labels = [label.get_text() for label in panel.get_yticklabels()]
+    assert labels == ["PO-MPC, λ = 1", "PO-MPC, λ = ∞"]
+    points, bars = panel.lines[::2], panel.lines[1::2]
+    places = [sorted(zip(*line.get_data(), strict=True)) for line in points]
+    assert places == [[(110, 0), (111, 0), (112, 0)], [(290, 1), (291, 1), (292, 1)]]
+    assert [list(map(tuple, zip(*line.get_data(), strict=True))) for line in bars] == [
+        [(111, 0)], [(291, 1)],
+    ]  # fmt: skip
+    assert panel.yaxis_inverted()
+    found = figures.returns_by_seed(table)
+    assert found.loc[("dog-run", "PO-MPC, λ = 1")].tolist() == [100, 111, 110, 111, 112]
+    assert list(found.columns) == ["step", "mean", "seed 0", "seed 1", "seed 2"]
+
+
+def test_seeds_are_shown_of_tasks_that_several_agents_ran_if_there_are_any():
+    alone = runs(seeds=1).assign(task="walker-walk")
+    assert set(seeds.compared(alone)["task"]) == {"walker-walk"}
+    both = pd.concat([alone, runs(seeds=2, lams=(1.0, 3.0))])
+    assert set(seeds.compared(both)["task"]) == {"dog-run"}
+    assert figures.returns_by_seed(pd.concat([runs(1), runs(2, (3.0,))])).isna().sum().sum() == 1
+    assert seeds.compared(alone.iloc[:0]).empty

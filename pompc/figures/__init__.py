@@ -25,6 +25,7 @@ from pompc.figures.reviewers import (
     timing,
     wall_clock,
 )
+from pompc.figures.seeds import last_returns, returns_by_seed
 from pompc.figures.tables import final_returns, table_1, table_2, table_3
 from pompc.published import read as read_published
 
@@ -43,12 +44,14 @@ __all__ = [
     "figure_8",
     "final_returns",
     "iqm_curves",
+    "last_returns",
     "learning_curve",
     "notice",
     "performance_profiles",
     "public_code",
     "read_published",
     "returns_beside",
+    "returns_by_seed",
     "show",
     "table_1",
     "table_2",

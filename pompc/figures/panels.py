@@ -85,10 +85,10 @@ def average_panel(
         style.not_run(panel, "no task has runs\nof every method" if some else "not run")
 
 
-def limit(panel: Axes, tasks: Iterable[str]) -> None:
+def limit(panel: Axes, tasks: Iterable[str], axis: str = "y") -> None:
     """Show what the tasks can return, where that is 0 to 1000 of each; bands can be wider."""
     if panel.lines and all(score_range(task) == (0.0, 1000.0) for task in tasks):
-        panel.set_ylim(-20, 1020)
+        panel.set(**{f"{axis}lim": (-20, 1020)})
 
 
 def short_name(method: str, lam: float, prior: str) -> str:
@@ -144,12 +144,13 @@ def finished(
     for panel in axes.flat:
         if panel.lines and steps:
             panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-            panel.xaxis.set_major_formatter(FuncFormatter(_steps))
+            panel.xaxis.set_major_formatter(FuncFormatter(short_steps))
     for panel in axes[:, 0]:
         panel.set_ylabel(panel.get_ylabel() or ylabel)
     style.legend(figure)
     return figure
 
 
-def _steps(value: float, _: int) -> str:
+def short_steps(value: float, _: int = 0) -> str:
+    """Return a number of steps as 500k or 1M; the second argument is Matplotlib's."""
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"

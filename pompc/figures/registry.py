@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
-from pompc.figures import beside, evidence, forest, overview, paper, reviewers
+from pompc.figures import beside, evidence, forest, overview, paper, reviewers, seeds
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
 from pompc.results import Results, collect
@@ -122,6 +122,11 @@ FIGURES: dict[str, Entry] = {
         "seeds; positive is what the claim says.",
         rows=evidence.rows_of,
         whole=True,
+    ),
+    "last_returns": Entry(
+        seeds.last_returns,
+        "The last return of each seed (points) and their mean (bars).",
+        rows=seeds.compared,
     ),
     "public_code": Entry(
         beside.public_code,
