@@ -234,19 +234,36 @@ def summary(results: Results) -> pd.DataFrame:
 
 def _interval(row: Mapping[Any, Any]) -> str:
     interval = f" [{row['low']:+.3f}, {row['high']:+.3f}]" if row["low"] == row["low"] else ""
-    return f"{row['difference']:+.3f}{interval}"
+    return f"{row['difference']:+.3f}{interval}".replace("-", "−")
 
 
-def readable(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a claim's evidence as a page shows it: interval in one column, no empty rows."""
+def readable(table: pd.DataFrame) -> Markdown:
+    """Return a claim's evidence as a page shows it: a row a comparison and task that was run.
+
+    A cell has the difference by one measure, its interval and the verdict, which is bold where it
+    is one. Without runs there is no table.
+    """
     run = table.loc[table["verdict"] != NOT_RUN]
-    interval = [_interval(row) for row in run.to_dict(orient="records")]
-    shown = run.drop(columns=["difference", "low", "high"])
-    shown.insert(len(shown.columns) - 1, "difference", interval)
-    return shown.set_index("compared")
+    measures = list(dict.fromkeys(run["measure"]))
+    lines, above = list[str](), ""
+    for (compared, task), own in run.groupby(["compared", "task"], sort=False):
+        of_measure = {row["measure"]: row for row in own.to_dict(orient="records")}
+        cells = [_cell(of_measure[name]) for name in measures]
+        name, above = "" if compared == above else compared, compared
+        lines.append(" | ".join([name, task, own["seeds"].iloc[0], *cells]))
+    if lines:
+        head = ["compared", "task", "seeds", *measures]
+        lines = [" | ".join(head), " | ".join(["---"] * len(head)), *lines]
+    return Markdown("\n".join(f"| {line} |" for line in lines))
 
 
-def show(name: str, results: Results) -> tuple[Markdown | pd.DataFrame, ...]:
+def _cell(row: Mapping[Any, Any]) -> str:
+    verdict = row["verdict"]
+    told = f"**{verdict}**" if verdict in {SUPPORTS, CONTRADICTS} else verdict
+    return f"{_interval(row)} {told}"
+
+
+def show(name: str, results: Results) -> tuple[Markdown, ...]:
     """Return a claim's paragraph and, if it has rows, its table, for `display(*show(...))`.
 
     Args:
@@ -256,4 +273,4 @@ def show(name: str, results: Results) -> tuple[Markdown | pd.DataFrame, ...]:
     claim = claims_of(results)[name]
     table = gather(claim, results)
     shown = readable(table)
-    return paragraph(claim, table), *([] if shown.empty else [shown])
+    return paragraph(claim, table), *([shown] if shown else [])
