@@ -83,7 +83,9 @@ def compared_returns(variants: Mapping[str, Results], query: str) -> pd.DataFram
     The names of the variants are the first level of the index, λ and seed the others.
     """
     rows = _of_variants(variants, "returns", query)
-    return rows.pivot_table(index=_SEEDS, columns="env_step", values="return").round()
+    return (
+        rows.pivot_table(index=_SEEDS, columns="env_step", values="return").round().astype("Int64")
+    )
 
 
 def compared_metrics(

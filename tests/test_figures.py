@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 import shutil
 import subprocess
@@ -32,6 +33,7 @@ from pompc.figures import (
     overview,
     registry,
     seeds,
+    speed,
     style,
     tasks,
 )
@@ -451,3 +453,21 @@ def test_seeds_are_shown_of_tasks_that_several_agents_ran_if_there_are_any():
     assert set(seeds.compared(both)["task"]) == {"dog-run"}
     assert figures.returns_by_seed(pd.concat([runs(1), runs(2, (3.0,))])).isna().sum().sum() == 1
     assert seeds.compared(alone.iloc[:0]).empty
+
+
+def test_bars_of_speed_are_the_benchmark_s_and_stand_beside_the_right_peer():
+    panels = figures.decisions_per_second().axes
+    assert len(panels) == len(speed.TABLES)
+    for panel, path in zip(panels, speed.TABLES, strict=True):
+        rows = json.loads(path.read_text())["rows"]
+        bars = [bar.get_width() for bar in panel.patches]
+        assert sorted(bars) == sorted(row["decisions_per_s"] for row in rows)
+        rates = dict(
+            zip([label.get_text() for label in panel.get_yticklabels()], bars, strict=True)
+        )
+        told = dict(zip(rates, [text.get_text().split() for text in panel.texts], strict=True))
+        for name, rate in rates.items():
+            peer = "tdmpc2-jax" if name.startswith("λ = 0") else "bmpc-jax"
+            ours = name.startswith("λ")
+            times = [f"{rate / rates[peer]:.1f}", "×"] if ours and peer in rates else []
+            assert told[name] == [f"{rate:.3g}", *times]

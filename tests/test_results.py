@@ -204,6 +204,8 @@ def test_caption_states_seeds_steps_preset_and_commit(root: Path):
     )
     late = table.assign(finished=table["task"] != "walker-walk", commit=None)
     assert captions.origin(late).endswith("commit `unknown`. 1 of its runs are not finished.")
+    many = pd.concat([table.assign(commit=f"{digit}" * 40) for digit in "abcd"])
+    assert captions.origin(many).endswith("4 commits, each in its run's `provenance.json`.")
 
 
 def test_notice_says_that_small_runs_are_small(root: Path):

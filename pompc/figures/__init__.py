@@ -26,12 +26,14 @@ from pompc.figures.reviewers import (
     wall_clock,
 )
 from pompc.figures.seeds import last_returns, returns_by_seed
+from pompc.figures.speed import decisions_per_second
 from pompc.figures.tables import final_returns, table_1, table_2, table_3
 from pompc.published import read as read_published
 
 __all__ = [
     "aggregates",
     "claims_forest",
+    "decisions_per_second",
     "draw",
     "episode_rewards",
     "figure_1",

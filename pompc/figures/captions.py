@@ -10,6 +10,8 @@ import pandas as pd
 from pompc.presets import PAPER
 from pompc.results import CELL, Results
 
+_NAMED = 3  # commits at most that a caption names
+
 
 class Markdown(str):
     """Text that a notebook renders."""
@@ -40,7 +42,7 @@ def origin(table: pd.DataFrame) -> str:
         f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each agent and task",
         f"{steps} environment steps",
         f"preset {_listed(table['preset'])}",
-        f"commit {_listed(map(_short, table['commit']))}",
+        _commits(table["commit"]),
     ]
     late = f" {unfinished} of its runs are not finished." if unfinished else ""
     return f"{', '.join(parts)}.{late}"
@@ -78,6 +80,14 @@ def _digits(number: int) -> str:
 
 def _listed(values: Iterable[object]) -> str:
     return ", ".join(f"`{value}`" for value in sorted(set(map(str, values))))
+
+
+def _commits(commits: Iterable[object]) -> str:
+    """Return the commits of runs, or, of many, how many and where they are named."""
+    short = set(map(_short, commits))
+    if len(short) > _NAMED:
+        return f"{len(short)} commits, each in its run's `provenance.json`"
+    return f"commit {_listed(short)}"
 
 
 def _short(commit: object) -> str:

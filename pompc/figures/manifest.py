@@ -18,7 +18,7 @@ import pandas as pd
 
 from pompc import files, results, runs, scores, statistics
 from pompc import published as curves
-from pompc.figures import registry, style
+from pompc.figures import registry, speed, style
 
 NAME = "manifest.json"
 
@@ -87,7 +87,7 @@ def _sources(
 def code_digest() -> str:
     """Return the SHA-256 of the modules that draw, what they scale by, and what they draw with."""
     others = [Path(str(module.__file__)) for module in (results, statistics, scores, curves)]
-    paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM]
+    paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM, *speed.TABLES]
     parts = [f"{path.name} {files.checksum(path)}" for path in paths]
     parts += [f"{module.__name__} {module.__version__}" for module in (mpl, np, pd)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

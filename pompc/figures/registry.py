@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
-from pompc.figures import beside, evidence, forest, overview, paper, reviewers, seeds
+from pompc.figures import beside, evidence, forest, overview, paper, reviewers, seeds, speed
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
 from pompc.results import Results, collect
@@ -127,6 +127,12 @@ FIGURES: dict[str, Entry] = {
         seeds.last_returns,
         "The last return of each seed (points) and their mean (bars).",
         rows=seeds.compared,
+    ),
+    "speed": Entry(
+        speed.decisions_per_second,
+        "Decisions per second of the whole loop, all agents of a program counted, and how many "
+        "times those of the public implementation that does as much are.",
+        table="",
     ),
     "public_code": Entry(
         beside.public_code,
