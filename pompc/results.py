@@ -83,9 +83,8 @@ def compared_returns(variants: Mapping[str, Results], query: str) -> pd.DataFram
     The names of the variants are the first level of the index, λ and seed the others.
     """
     rows = _of_variants(variants, "returns", query)
-    return (
-        rows.pivot_table(index=_SEEDS, columns="env_step", values="return").round().astype("Int64")
-    )
+    table = rows.pivot_table(index=_SEEDS, columns="env_step", values="return")
+    return table.round().astype("Int64")
 
 
 def compared_metrics(
