@@ -69,7 +69,7 @@ def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
         table: as there.
 
     Returns:
-        A row a task and agent; columns: step, mean, a column a seed (missing where it was not run).
+        A row a task and agent; columns: step, mean, a column a seed ("" where it was not run).
     """
     rows = {}
     for task in sorted(set(table["task"])):
@@ -79,5 +79,5 @@ def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
             rows[task, style.look(*key).label] = {"step": step, "mean": scores.mean()} | seeds
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["task", "agent"])
     seeds = sorted(name for name in found if not isinstance(name, str))
-    found = found.reindex(columns=["step", "mean", *seeds]).round().astype("Int64")
-    return found.rename(columns={seed: f"seed {seed}" for seed in seeds})
+    found = found.reindex(columns=["step", "mean", *seeds]).round().astype("Int64").astype(object)
+    return found.fillna("").rename(columns={seed: f"seed {seed}" for seed in seeds})
