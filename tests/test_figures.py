@@ -442,7 +442,7 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
     ]  # fmt: skip
     assert panel.yaxis_inverted()
     found = figures.returns_by_seed(table)
-    assert found.loc[("dog-run", "PO-MPC, λ = 1")].tolist() == [100, 111, 110, 111, 112]
+    assert found.loc[("Dog Run", "λ = 1")].tolist() == [100, 111, 110, 111, 112]
     assert list(found.columns) == ["step", "mean", "seed 0", "seed 1", "seed 2"]
 
 

@@ -69,14 +69,16 @@ def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
         table: as there.
 
     Returns:
-        A row a task and agent; columns: step, mean, a column a seed ("" where it was not run).
+        A row a task and agent, λ without a name being PO-MPC; columns: step, mean, a column a seed,
+        "" where it was not run.
     """
     rows = {}
     for task in sorted(set(table["task"])):
         for key, own in agents(table.loc[table["task"] == task]):
             step, scores = final(own)
             seeds = dict(zip(sorted(set(own["seed"])), scores, strict=True))
-            rows[task, style.look(*key).label] = {"step": step, "mean": scores.mean()} | seeds
+            name = style.look(*key).label.removeprefix("PO-MPC, ")
+            rows[title(task), name] = {"step": step, "mean": scores.mean()} | seeds
     found = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["task", "agent"])
     seeds = sorted(name for name in found if not isinstance(name, str))
     found = found.reindex(columns=["step", "mean", *seeds]).round().astype("Int64").astype(object)
