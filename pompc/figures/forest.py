@@ -31,10 +31,7 @@ def claims_forest(results: Results) -> Figure:
     tables = {name: table.loc[table["difference"].notna()] for name, table in evidence.items()}
     rows = [max(len(table) // 2, 2) for table in tables.values()]
     with style.settings():
-        figure, axes = style.panels(
-            len(rows), 1, width=6.6, height=_ROW * sum(rows) / len(rows) + 0.45,
-            gridspec_kw={"height_ratios": rows},
-        )  # fmt: skip
+        figure, axes = style.stacked(rows, _ROW)
         for panel, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
             panel.set_title(f"{name}: {claims[name].title}", loc="left")
             if table.empty:

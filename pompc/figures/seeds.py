@@ -33,10 +33,7 @@ def last_returns(table: pd.DataFrame) -> Figure:
     by_task = {task: table.loc[table["task"] == task] for task in tasks}
     sizes = [len(list(agents(rows))) + 1 for rows in by_task.values()] or [4]
     with style.settings():
-        figure, axes = style.panels(
-            len(sizes), 1, width=6.6, height=_ROW * sum(sizes) / len(sizes) + 0.4,
-            gridspec_kw={"height_ratios": sizes},
-        )  # fmt: skip
+        figure, axes = style.stacked(sizes, _ROW)
         for panel, (task, rows) in zip(axes[:, 0], by_task.items(), strict=False):
             _agents(panel, rows)
             limit(panel, [task], "x")

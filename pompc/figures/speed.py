@@ -32,10 +32,7 @@ def decisions_per_second() -> Figure:
     tables = {title: _rows(path) for path, title in TABLES.items()}
     sizes = [len(table) + 1 for table in tables.values()]
     with style.settings():
-        figure, axes = style.panels(
-            len(sizes), 1, width=6.6, height=_ROW * sum(sizes) / len(sizes) + 0.4,
-            gridspec_kw={"height_ratios": sizes},
-        )  # fmt: skip
+        figure, axes = style.stacked(sizes, _ROW)
         for panel, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
             _bars(panel, table)
             panel.set_title(title, loc="left")

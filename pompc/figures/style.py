@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -127,6 +127,17 @@ def panels(
     size = width * columns, height * rows + 0.5  # half an inch for the legend
     figure = Drawing(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
+
+
+def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure of panels below each other and its axes `[panels, 1]`.
+
+    Args:
+        rows: how many rows each panel has.
+        row: their height in inches.
+    """
+    height = row * sum(rows) / len(rows) + 0.4  # title and ticks
+    return panels(len(rows), 1, 6.6, height, gridspec_kw={"height_ratios": rows})
 
 
 def not_run(axes: Axes, why: str = "not run") -> None:
