@@ -205,6 +205,7 @@ def show(
         ConfigError: as in `entry`.
     """
     one = entry(name)
+    if not one.table:
+        return one.function(), Markdown(f"*{one.about}*")
     results = collect() if results is None else results
-    text = caption(drawn(name, results), one.about) if one.table else Markdown(f"*{one.about}*")
-    return draw(name, results, published), text
+    return draw(name, results, published), caption(drawn(name, results), one.about)

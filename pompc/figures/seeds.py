@@ -35,10 +35,9 @@ def last_returns(table: pd.DataFrame) -> Figure:
     with style.settings():
         figure, axes = style.stacked(sizes, _ROW)
         for panel, (task, rows) in zip(axes[:, 0], by_task.items(), strict=False):
-            _agents(panel, rows)
+            steps = _agents(panel, rows)
             limit(panel, [task], "x")
-            steps = sorted({final(own)[0] for _, own in agents(rows)})
-            after = " to ".join(dict.fromkeys(map(short_steps, (steps[0], steps[-1]))))
+            after = " to ".join(dict.fromkeys(map(short_steps, (min(steps), max(steps)))))
             panel.set_title(f"{title(task)}, after {after} environment steps", loc="left")
         if not tasks:
             style.not_run(axes[0, 0])
@@ -46,17 +45,19 @@ def last_returns(table: pd.DataFrame) -> Figure:
         return figure
 
 
-def _agents(panel: Axes, rows: pd.DataFrame) -> None:
-    """Draw the agents of one task from top to bottom."""
-    labels = []
+def _agents(panel: Axes, rows: pd.DataFrame) -> list[int]:
+    """Draw the agents of one task from top to bottom; return the step that each is shown at."""
+    labels, steps = [], []
     for place, (key, own) in enumerate(agents(rows)):
-        look, (_, scores) = style.look(*key), final(own)
+        look, (step, scores) = style.look(*key), final(own)
         panel.plot(scores, [place] * len(scores), "o", color=look.color, markersize=4.5, alpha=0.7,
                    markeredgewidth=0)  # fmt: skip
         panel.plot(scores.mean(), place, "|", color=look.color, markersize=9, markeredgewidth=2)
         labels.append(look.label)
+        steps.append(step)
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)
+    return steps
 
 
 def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
