@@ -9,11 +9,11 @@ from jax import Array
 from pompc import actor, critic, replay
 from pompc.agent import AgentState, make_plan, stored_plan
 from pompc.hypers import Parts
-from pompc.mapping import at_once
 from pompc.networks import Params
 from pompc.ops import Gaussian
 from pompc.replay import Batch, Replay
 from pompc.rollout import Metrics, Rollout, make_rollout
+from pompc.runtime import at_once
 from pompc.world_model import ModelParams, WorldModel
 
 EXPLORATION_LOG_STD = -2.0  # BMPC's lower bound of the policy's log std while it reanalyses

@@ -8,17 +8,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from pompc.envs.vector import Observations, Vector
+from pompc.envs.vector import Feedback, Observations, Vector
 from pompc.population import Learners, remember
 from pompc.programs import Programs
-
-
-class Feedback(NamedTuple):
-    """What the environments last said, `[P, ...]`."""
-
-    reward: np.ndarray
-    terminated: np.ndarray
-    observation: np.ndarray
 
 
 class Decision(NamedTuple):

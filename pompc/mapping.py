@@ -18,20 +18,7 @@ import numpy as np
 from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from pompc.runtime import has_gpu
-
 Function = Callable[..., Any]
-
-
-def at_once(count: int, rows: int, width: int) -> int:
-    """Return how many of `count` programs to batch, whose activations are `rows` by `width`.
-
-    All on a GPU; on a CPU as many as its caches hold.
-    """
-    if has_gpu():
-        return count
-    activation = 4 * rows * width  # bytes
-    return min(count, max(1, 2**20 // activation))
 
 
 def over_agents(
@@ -59,21 +46,6 @@ def over_agents(
         return jax.lax.map(one, args[:split], batch_size=together if together > 1 else None)
 
     return squeezed if size == 1 else mapped
-
-
-def over_heads(function: Function, *per_head: Any) -> Function:
-    """Return a function of one head, whose leaves `per_head` holds as `[E, ...]`, as that of all.
-
-    What the function takes besides is the same for all heads; its result gains the axis `E`.
-    Heads are computed together on a GPU, which wants few and large products, and one after the
-    other on a CPU, whose caches hold the activations of one. They are taken apart here, so that
-    a loop around the result does not copy them each time.
-    """
-    if has_gpu():
-        return lambda *args: jax.vmap(lambda head: function(*head, *args))(per_head)
-    count = jax.tree.leaves(per_head)[0].shape[0]
-    heads = [jax.tree.map(lambda leaf, head=head: leaf[head], per_head) for head in range(count)]
-    return lambda *args: jnp.stack([function(*head, *args) for head in heads])
 
 
 def make_mesh(sizes: Sequence[int], twins: bool) -> Mesh:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -96,3 +98,18 @@ def _apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | Non
     rows = [value.reshape(-1, value.shape[-1]) for value in inputs]
     outputs = jnp.asarray(module.apply({"params": params}, *rows, train=train, rngs=rngs))
     return outputs.reshape(*lead, -1)
+
+
+def over_heads(function: Callable[..., Any], *per_head: Any) -> Callable[..., Any]:
+    """Return a function of one head, whose leaves `per_head` holds as `[E, ...]`, as that of all.
+
+    What the function takes besides is the same for all heads; its result gains the axis `E`.
+    Heads are computed together on a GPU, which wants few and large products, and one after the
+    other on a CPU, whose caches hold the activations of one. They are taken apart here, so that
+    a loop around the result does not copy them each time.
+    """
+    if has_gpu():
+        return lambda *args: jax.vmap(lambda head: function(*head, *args))(per_head)
+    count = jax.tree.leaves(per_head)[0].shape[0]
+    heads = [jax.tree.map(lambda leaf, head=head: leaf[head], per_head) for head in range(count)]
+    return lambda *args: jnp.stack([function(*head, *args) for head in heads])

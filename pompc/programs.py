@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pompc import agent, learner, mapping, replay
+from pompc import agent, learner, mapping, replay, runtime
 from pompc.agent import AgentState, Choice
 from pompc.config import Config
 from pompc.mapping import Function
@@ -278,4 +278,4 @@ def _leaves_devices_idle(groups: tuple[Group, ...]) -> bool:
 
 
 def _plans_at_once(count: int, config: Config) -> int:
-    return mapping.at_once(count, config.plan_samples, config.hidden_dim)
+    return runtime.at_once(count, config.plan_samples, config.hidden_dim)

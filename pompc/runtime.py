@@ -34,6 +34,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def at_once(count: int, rows: int, width: int) -> int:
+    """Return how many of `count` programs to batch, whose activations are `rows` by `width`.
+
+    All on a GPU; on a CPU as many as its caches hold.
+    """
+    if has_gpu():
+        return count
+    activation = 4 * rows * width  # bytes
+    return min(count, max(1, 2**20 // activation))
+
+
 def _make_cores_devices() -> None:
     """Make each core of a CPU a device, so that the agents of a population are spread over them.
 

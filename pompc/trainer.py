@@ -14,10 +14,11 @@ from pompc import cost, envs, runs, runtime
 from pompc.ahead import compile_ahead
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
+from pompc.envs.vector import Feedback
 from pompc.evaluation import Evaluation, Returns, training_seed
 from pompc.files import reporting_full_disk, write_arrays
 from pompc.log import Log
-from pompc.loop import Feedback, close_episodes, decide, discard_episodes, first_feedback
+from pompc.loop import close_episodes, decide, discard_episodes, first_feedback
 from pompc.persistence import lock, resources
 from pompc.persistence.checkpoint import Checkpoints, Snapshot
 from pompc.persistence.interruption import Interrupted, Interruption

@@ -12,8 +12,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.config import Config
-from pompc.mapping import over_heads
-from pompc.networks import MLP, Params, apply
+from pompc.networks import MLP, Params, apply, over_heads
 from pompc.ops import Bins, Gaussian, clip_action, kl_divergence, two_hot_decode
 from pompc.planner import PlanningModel
 

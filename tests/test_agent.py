@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pompc import agent, learner, loop
-from pompc.envs.vector import Observations
+from pompc.envs.vector import Feedback, Observations
 from pompc.hypers import parts
 from pompc.mapping import over_agents
 from pompc.population import Learners, initial_arguments, make_groups, replay_rows
@@ -31,7 +31,7 @@ def _filled(config, episodes=3, length=30, seeding=False):
     for episode in range(episodes):
         for _ in range(length):
             seen = rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
-            feedback = loop.Feedback(np.float32([0.5]), nothing, seen)
+            feedback = Feedback(np.float32([0.5]), nothing, seen)
             learners, _ = loop.act(programs, learners, feedback, seeding)
         terminated = np.array([episode == 1])
         result = Observations(

@@ -21,9 +21,9 @@ from fingerprints import Fingerprints
 
 import pompc
 from pompc import ConfigError, files, loop, mapping, runs, trainer
+from pompc.envs.vector import Feedback
 from pompc.evaluation import Returns
 from pompc.files import DiskFullError
-from pompc.loop import Feedback
 from pompc.persistence import checkpoint, journal, lock, resources
 from pompc.persistence.checkpoint import Checkpoints, Snapshot
 from pompc.persistence.interruption import Interrupted, Interruption

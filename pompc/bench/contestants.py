@@ -13,6 +13,7 @@ import numpy as np
 from pompc import cost, loop
 from pompc.config import Config
 from pompc.envs import Vector, make_vector
+from pompc.envs.vector import Feedback
 from pompc.peers.adapters import Peer
 from pompc.population import Group, Learners, initial_arguments, make_groups
 from pompc.programs import Programs, make_programs
@@ -84,7 +85,7 @@ class Ours:
         )  # fmt: skip
         self.learners = loop.close_episodes(self.programs, made.learners, made.result, seeding)
         result, self.running = made.result, made.metrics
-        self.feedback = loop.Feedback(result.reward, result.terminated, result.observation)
+        self.feedback = Feedback(result.reward, result.terminated, result.observation)
         return made.seconds
 
     def run(self, decisions: int) -> np.ndarray:

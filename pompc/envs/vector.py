@@ -41,6 +41,14 @@ class Observations(NamedTuple):
     failure: np.ndarray
 
 
+class Feedback(NamedTuple):
+    """What the environments last said, `[P, ...]`."""
+
+    reward: np.ndarray
+    terminated: np.ndarray
+    observation: np.ndarray
+
+
 class Vector(ABC):
     """Step `P` environments together; a context manager that closes them.
 

@@ -24,8 +24,8 @@ from jax.sharding import SingleDeviceSharding
 from pompc import files
 from pompc.agent import AgentState
 from pompc.envs.restarting import State
+from pompc.envs.vector import Feedback
 from pompc.files import DamagedError
-from pompc.loop import Feedback
 from pompc.persistence import journal
 from pompc.persistence.journal import Arrays
 from pompc.population import Group, Learners, cut_twins, with_twins, without_twins
