@@ -21,11 +21,11 @@ test: lint  ## Run every check
 	$(BIN)/python -m pytest -q -n 0 --nbval book/tutorials
 
 test-faults: .venv/installed  ## Kill a run at 50 random instants
-	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/test_faults.py
+	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/runs/test_faults.py
 
 test-slurm: .venv/installed  ## Run a sweep in a SLURM of its own (needs root, slurm-wlm and munge)
 	tests/slurm.sh start
-	SLURM_CONF=/tmp/pompc-slurm/slurm.conf $(BIN)/python -m pytest -q -n 0 -s tests/test_slurm.py; \
+	SLURM_CONF=/tmp/pompc-slurm/slurm.conf $(BIN)/python -m pytest -q -n 0 -s tests/sweep/test_slurm.py; \
 		code=$$?; tests/slurm.sh stop; exit $$code
 
 # Editable, since its setup.py leaves out half of its modules and all its models; without its pins,

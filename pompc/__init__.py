@@ -7,30 +7,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pompc.config import Config as Config
     from pompc.envs import make_env as make_env
     from pompc.errors import ConfigError as ConfigError
-    from pompc.evaluation import evaluate as evaluate
-    from pompc.evaluation import load_agent as load_agent
-    from pompc.evaluation import record_video as record_video
-    from pompc.runs import load_episodes as load_episodes
-    from pompc.runs import load_runs as load_runs
-    from pompc.runs import notebook_config as notebook_config
-    from pompc.trainer import train as train
+    from pompc.runs.folder import load_episodes as load_episodes
+    from pompc.runs.folder import load_runs as load_runs
+    from pompc.runs.folder import notebook_config as notebook_config
+    from pompc.settings.config import Config as Config
+    from pompc.training.evaluation import evaluate as evaluate
+    from pompc.training.evaluation import load_agent as load_agent
+    from pompc.training.evaluation import record_video as record_video
+    from pompc.training.trainer import train as train
 
 __version__ = "0.1.0"
 
 _HOME = {
-    "Config": "config",
+    "Config": "settings.config",
     "ConfigError": "errors",
-    "evaluate": "evaluation",
-    "load_agent": "evaluation",
+    "evaluate": "training.evaluation",
+    "load_agent": "training.evaluation",
     "load_episodes": "runs",
     "load_runs": "runs",
     "make_env": "envs",
     "notebook_config": "runs",
-    "record_video": "evaluation",
-    "train": "trainer",
+    "record_video": "training.evaluation",
+    "train": "training.trainer",
 }
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import oracle
 
-from pompc import agent, replay
-from pompc.hypers import hypers, parts
-from pompc.ops import Gaussian
-from pompc.world_model import WorldModel
+from pompc.algorithm import agent, replay
+from pompc.algorithm.loss_weights import hypers, parts
+from pompc.algorithm.maths import Gaussian
+from pompc.algorithm.world_model import WorldModel
 
 OBSERVATIONS, ACTIONS = 5, 2
 

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from pompc.evaluation import Evaluation
-from pompc.population import without_twins
+from pompc.population.groups import without_twins
+from pompc.training.evaluation import Evaluation
 
 
 class Fingerprints:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
-import importlib
 import json
+import pkgutil
 import re
 import subprocess
 import tomllib
@@ -17,10 +17,12 @@ import numpy as np
 import pytest
 import yaml
 
-from pompc import make_env, methods
+import pompc
+from pompc import make_env
 from pompc.bench import __main__ as bench
-from pompc.config import Config
-from pompc.presets import PAPER
+from pompc.settings import methods
+from pompc.settings.config import Config
+from pompc.settings.presets import PAPER
 
 ROOT = Path(__file__).parent.parent
 # In pieces, so that this file does not hold what it looks for.
@@ -38,6 +40,57 @@ FORBIDDEN = re.compile(
 def project() -> dict[str, Any]:
     """Return the table [project] of pyproject.toml."""
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+# The folders of the package from the top down: a module imports from its own line's folder, or from
+# folders of later lines, at import time or inside a function.
+LAYERS = [
+    ["figures"],
+    ["theory", "sweep", "bench"],
+    ["training", "results"],
+    ["runs"],
+    ["population"],
+    ["algorithm"],
+    ["settings"],
+    ["envs"],
+    ["runtime", "errors"],
+]
+
+
+def folder(module: str) -> str | None:
+    """Return the folder of `pompc` (or the module at its top) that a dotted name leads to."""
+    parts = module.split(".")
+    return parts[1] if parts[0] == "pompc" and len(parts) > 1 else None
+
+
+def imported(path: Path) -> set[str]:
+    """Return the folders of `pompc` that a module imports from, wherever the import stands."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {folder(alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {folder(f"{node.module}.{alias.name}") for alias in node.names}
+    return found - {None}
+
+
+MODULES = sorted(path for path in (ROOT / "pompc").rglob("*.py") if path.parent != ROOT / "pompc")
+
+
+def test_every_module_stands_in_a_folder_of_the_order():
+    named = {name for layer in LAYERS for name in layer}
+    tops = {path.relative_to(ROOT / "pompc").parts[0] for path in MODULES}
+    files = {path.stem for path in (ROOT / "pompc").glob("*.py")} - {"__init__"}
+    assert tops | files == named
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path: Path):
+    own = path.relative_to(ROOT / "pompc").parts[0]
+    (level,) = [number for number, layer in enumerate(LAYERS) if own in layer]
+    below = {name for layer in LAYERS[level + 1 :] for name in layer}
+    public = set(pompc.__all__) | {"__version__"}  # handed on by the package itself
+    assert imported(path) - public <= below | {own}
 
 
 def normal(name: str) -> str:
@@ -96,10 +149,7 @@ def names(cell: str) -> list[str]:
 
 @pytest.mark.parametrize("name", sorted({name for row in notation() for name in names(row[2])}))
 def test_notation_names_code_that_exists(name: str):
-    module, *attributes = name.split(".")
-    found = importlib.import_module(f"pompc.{module}")
-    for attribute in attributes:
-        found = getattr(found, attribute)
+    assert pkgutil.resolve_name(f"pompc.{name}") is not None
 
 
 def test_notation_names_keys_that_exist_and_all_of_table_3():

@@ -21,13 +21,13 @@ import jax
 import numpy as np
 import pandas as pd
 
-from pompc import cost, runtime
-from pompc.bench import kernels
+from pompc import runtime
+from pompc.bench import kernels, peers
 from pompc.bench.contestants import BUFFER, Contestant, Ours, Theirs, rates
-from pompc.config import Config
 from pompc.envs import make_vector
 from pompc.errors import ConfigError
-from pompc.peers import adapters
+from pompc.population import cost
+from pompc.settings.config import Config
 
 WARM_UP = 2  # calls before any is timed: a peer compiles again once it has a previous plan
 SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
@@ -88,7 +88,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
     makers = [partial(_make_ours, settings, varied) for varied in _grid(arguments)]
-    makers += [] if arguments.no_peers else [partial(_make_peer, base, n) for n in adapters.NAMES]
+    makers += [] if arguments.no_peers else [partial(_make_peer, base, n) for n in peers.NAMES]
     with ThreadPoolExecutor(runtime.cores() if runtime.has_gpu() else 1) as pool:
         made = [pool.submit(maker) for maker in makers]
         contestants = [found for one in made if (found := one.result())]
@@ -139,7 +139,7 @@ def _make_ours(settings: dict[str, Any], varied: dict[str, Any]) -> Contestant:
 
 def _make_peer(base: Config, name: str) -> Contestant | None:
     vector = make_vector(base.task, [0])
-    peer = adapters.load(name, base, vector.observation_dim, vector.action_dim)
+    peer = peers.load(name, base, vector.observation_dim, vector.action_dim)
     return _warmed_up(Theirs(peer, base, vector)) if peer else None
 
 

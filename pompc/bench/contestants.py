@@ -10,14 +10,15 @@ from typing import Any, Protocol, cast
 import jax
 import numpy as np
 
-from pompc import cost, loop
-from pompc.config import Config
+from pompc.bench.peers import Peer
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
-from pompc.peers.adapters import Peer
-from pompc.population import Group, Learners, initial_arguments, make_groups
-from pompc.programs import Programs, make_programs
-from pompc.trainer import environment_workers
+from pompc.population import cost
+from pompc.population.groups import Group, Learners, initial_arguments, make_groups
+from pompc.population.programs import Programs, make_programs
+from pompc.settings.config import Config
+from pompc.training import decision
+from pompc.training.trainer import environment_workers
 
 BUFFER = 20_000  # decisions: speed does not depend on it, and many programs share the memory
 FILL = 400  # decisions of random actions before anything is measured
@@ -58,7 +59,7 @@ class Ours:
         sizes = self.vector.observation_dim, self.vector.action_dim
         self.group = _only(make_groups(config.agents, *sizes))
         self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.group)
-        self.feedback, self.running = loop.first_feedback(self.vector), None
+        self.feedback, self.running = decision.first_feedback(self.vector), None
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
 
@@ -70,7 +71,7 @@ class Ours:
         return measures
 
     def _plan(self) -> Any:
-        self.learners, actions = loop.act(self.programs, self.learners, self.feedback)
+        self.learners, actions = decision.act(self.programs, self.learners, self.feedback)
         return actions
 
     def _update(self, now: bool) -> Any:
@@ -79,11 +80,11 @@ class Ours:
         return metrics
 
     def _decide(self, seeding: bool, reanalyse_now: bool | None) -> np.ndarray:
-        made = loop.decide(
+        made = decision.decide(
             self.programs, self.vector, self.learners, self.feedback, seeding, reanalyse_now,
             self.running,
         )  # fmt: skip
-        self.learners = loop.close_episodes(self.programs, made.learners, made.result, seeding)
+        self.learners = decision.close_episodes(self.programs, made.learners, made.result, seeding)
         result, self.running = made.result, made.metrics
         self.feedback = Feedback(result.reward, result.terminated, result.observation)
         return made.seconds

@@ -17,7 +17,7 @@ import numpy as np
 from pompc.envs import dmc, gym, humanoid
 from pompc.envs.dmc import task_names
 from pompc.envs.vector import Observations, Vector
-from pompc.envs.workers import make_vector
+from pompc.envs.worker_vector import make_vector
 
 __all__ = [
     "Observations",

@@ -149,8 +149,8 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         if _render.BACKEND in (None, "off"):
             raise RuntimeError(
                 "dm_control was imported without OpenGL in this process: make the rendering "
-                "environment before any other, or use pompc.video.record_actions, which renders "
-                "in a process of its own"
+                "environment before any other, or use pompc.envs.video.record_actions, which "
+                "renders in a process of its own"
             )
 
     def reset(

@@ -226,8 +226,8 @@ def _require_opengl() -> None:
     if not hasattr(gl_context, "GLContext"):
         raise RuntimeError(
             "MuJoCo was imported without OpenGL in this process: make the rendering environment "
-            "before any other, or use pompc.video.record_actions, which renders in a process of "
-            "its own"
+            "before any other, or use pompc.envs.video.record_actions, which renders in a "
+            "process of its own"
         )
 
 

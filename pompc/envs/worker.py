@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from pompc.envs.vector import LocalVector
-from pompc.envs.workers import Failure, Load, Refusal, Save, Start
+from pompc.envs.worker_vector import Failure, Load, Refusal, Save, Start
 from pompc.errors import ConfigError
 
 

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pompc import published, results, runs
+from pompc import results, runs
 from pompc.errors import ConfigError
 from pompc.figures import manifest, registry
+from pompc.results import published
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from pompc.presets import PAPER
-from pompc.results import CELL, Results
+from pompc.results.read_runs import CELL, Results
+from pompc.settings.presets import PAPER
 
 _NAMED = 3  # commits at most that a caption names
 

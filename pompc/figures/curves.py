@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pompc.results import AGENT
+from pompc.results.read_runs import AGENT
 
 
 class Curve(NamedTuple):

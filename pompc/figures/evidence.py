@@ -19,8 +19,8 @@ from pompc.figures.captions import Markdown
 from pompc.figures.claims import SCALES, Agent, Claim, Comparison, claims, scale_of
 from pompc.figures.curves import curve
 from pompc.figures.tasks import score_range, title
-from pompc.results import AGENT, Results
-from pompc.statistics import Interval, bootstrap_difference, iqm, normalise
+from pompc.results.intervals import Interval, bootstrap_difference, iqm, normalise
+from pompc.results.read_runs import AGENT, Results
 
 SEEDS = 3  # of each agent, at least: the paper's number
 MARGIN = 0.05  # of a normalised score, which "never worse" and "matches" allow

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from pompc.errors import ConfigError
 from pompc.figures.curves import agents
 from pompc.figures.style import look
-from pompc.results import AGENT
+from pompc.results.read_runs import AGENT
 
 _LINES = {"return": ("-", "planner"), "return_policy": ("--", "sampling policy alone")}
 

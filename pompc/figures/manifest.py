@@ -16,9 +16,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from pompc import files, results, runs, scores, statistics
-from pompc import published as curves
+from pompc import results, runs
 from pompc.figures import registry, speed, style
+from pompc.results import intervals, read_runs, scores
+from pompc.results import published as curves
+from pompc.runs import files
 
 NAME = "manifest.json"
 
@@ -86,7 +88,7 @@ def _sources(
 
 def code_digest() -> str:
     """Return the SHA-256 of the modules that draw, what they scale by, and what they draw with."""
-    others = [Path(str(module.__file__)) for module in (results, statistics, scores, curves)]
+    others = [Path(str(module.__file__)) for module in (read_runs, intervals, scores, curves)]
     paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM, *speed.TABLES]
     parts = [f"{path.name} {files.checksum(path)}" for path in paths]
     parts += [f"{module.__name__} {module.__version__}" for module in (mpl, np, pd)]

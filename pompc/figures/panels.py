@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pompc.figures import style
 from pompc.figures.curves import Curve, agents, average, curve, shared_tasks
 from pompc.figures.tasks import score_range, title
-from pompc.statistics import Interval, mean_interval
+from pompc.results.intervals import Interval, mean_interval
 
 _MARKED = 15  # a curve of at most as many evaluations shows each
 

@@ -34,7 +34,7 @@ def figure_2(
     Args:
         table: returns, as in `pompc.results.Results`.
         tasks: others than the paper's; the average is over dm_control's among them.
-        published: curves to draw dotted, from `pompc.published.read`.
+        published: curves to draw dotted, from `pompc.results.published.read`.
     """
     return _grid(methods(table), HUMANOIDBENCH if tasks is None else tasks, _METHODS, published)
 

@@ -13,10 +13,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
-from pompc.figures import beside, evidence, forest, overview, paper, reviewers, seeds, speed
+from pompc.figures import (
+    beside_public_code,
+    evidence,
+    first_figure,
+    forest_plot,
+    paper,
+    reviewers,
+    seed_returns,
+    speed,
+)
 from pompc.figures.captions import Markdown, caption
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
-from pompc.results import Results, collect
+from pompc.results.read_runs import Results, collect
 
 _BANDS = "Lines are means over seeds, bands 95 % intervals of Student's t."
 _AT_HAND = "_at_hand"
@@ -46,7 +55,7 @@ def _first_weight(table: pd.DataFrame) -> pd.DataFrame:
 _BENCH = tuple(HUMANOIDBENCH)
 _PAPER = {
     "figure_1": Entry(
-        overview.figure_1,
+        first_figure.figure_1,
         "The idea of Figure 1. The planner's distribution, stored with each transition, becomes a "
         "prior, itself or through a network that is fitted to it; the sampling policy is trained "
         "towards high values and, with weight λ, towards that prior, and proposes trajectories to "
@@ -117,16 +126,16 @@ FIGURES: dict[str, Entry] = {
         rows=lambda table: table,
     ),
     "claims": Entry(
-        forest.claims_forest,
+        forest_plot.claims_forest,
         "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
         "seeds; positive is what the claim says.",
         rows=evidence.rows_of,
         whole=True,
     ),
     "last_returns": Entry(
-        seeds.last_returns,
+        seed_returns.last_returns,
         "The last return of each seed (points) and their mean (bars).",
-        rows=seeds.compared,
+        rows=seed_returns.compared,
     ),
     "speed": Entry(
         speed.decisions_per_second,
@@ -135,7 +144,7 @@ FIGURES: dict[str, Entry] = {
         table="",
     ),
     "public_code": Entry(
-        beside.public_code,
+        beside_public_code.public_code,
         "Public implementations (dashed) and this code, with the same hyper-parameters and "
         "environments. Thin lines are seeds; bands are 95 % intervals of Student's t.",
         rows=lambda table: table,
@@ -176,7 +185,7 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
     Args:
         name: one of `FIGURES`.
         results: what `pompc.results.collect` returned.
-        published: what `pompc.published.read` returned.
+        published: what `pompc.results.published.read` returned.
 
     Raises:
         ConfigError: as in `entry`.

@@ -19,7 +19,7 @@ from pompc.figures.curves import agents, curve, shared_tasks
 from pompc.figures.panels import band, finished
 from pompc.figures.paper import methods
 from pompc.figures.tasks import AVERAGED, DMCONTROL, others, score_range, title
-from pompc.statistics import iqm, normalise, performance_profile, stratified_bootstrap
+from pompc.results.intervals import iqm, normalise, performance_profile, stratified_bootstrap
 
 _THRESHOLDS = np.linspace(0.0, 1.0, 101)
 _HOUR = 3600.0  # seconds

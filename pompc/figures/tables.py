@@ -14,8 +14,8 @@ from pompc.figures.curves import agents, final
 from pompc.figures.panels import short_name
 from pompc.figures.paper import methods
 from pompc.figures.tasks import DMCONTROL, title
-from pompc.presets import LAPTOP, PAPER
-from pompc.statistics import mean_interval
+from pompc.results.intervals import mean_interval
+from pompc.settings.presets import LAPTOP, PAPER
 
 NUMBERS = runs.ROOT / "book" / "paper_numbers.csv"  # every number that we copied from the paper
 NOT_RUN = "not run"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
-from pompc import scores
 from pompc.envs import humanoid
+from pompc.results import scores
 
 ROBOT = "h1hand-"  # of HumanoidBench's tasks in the paper
 HUMANOIDBENCH = tuple(humanoid.task_names())

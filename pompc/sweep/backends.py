@@ -15,7 +15,7 @@ from typing import Any
 
 from pompc import runs
 from pompc.errors import ConfigError
-from pompc.persistence.interruption import EXIT_CODES
+from pompc.runs.signals import EXIT_CODES
 from pompc.sweep import job
 from pompc.sweep.plan import Job, Sweep
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
-from pompc import files, runs
-from pompc.persistence import lock
-from pompc.persistence.interruption import EXIT_CODES
+from pompc import runs
+from pompc.runs import files, lock
+from pompc.runs.signals import EXIT_CODES
 
 NOTEBOOK = runs.ROOT / "book" / "train.ipynb"
 ATTEMPTS = 3  # the first, and two more

@@ -13,14 +13,15 @@ from typing import Any, NamedTuple
 import psutil
 import yaml
 
-from pompc import cost, runs, runtime
-from pompc.config import Config
+from pompc import runs, runtime
 from pompc.errors import ConfigError, nearest
-from pompc.evaluation import read_groups
-from pompc.grid import listed
-from pompc.methods import METHODS
-from pompc.population import REPLAY_SHARE, initial_bytes, replay_bytes
+from pompc.population import cost
+from pompc.population.groups import REPLAY_SHARE, initial_bytes, replay_bytes
+from pompc.settings.config import Config
+from pompc.settings.grid import listed
+from pompc.settings.methods import METHODS
 from pompc.sweep.trained import Trained
+from pompc.training.evaluation import read_groups
 
 _KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
 _DEVICE = ("memory_gb", "tflops")

@@ -12,10 +12,10 @@ from typing import Any
 import pandas as pd
 
 from pompc import runs
-from pompc.progress import duration
-from pompc.results import CELL
+from pompc.results.read_runs import CELL
 from pompc.sweep import job
 from pompc.sweep.plan import Job, Sweep
+from pompc.training.progress import duration
 
 
 def table(sweeps: Sequence[Sweep]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pompc import runs
-from pompc.config import Config
+from pompc.settings.config import Config
 
 
 class Trained:

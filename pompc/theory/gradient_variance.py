@@ -122,7 +122,7 @@ def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Compari
         planners: all that may be drawn, `[K, A]`.
         setting: N, what the gradient is taken by, and the estimator. `reparameterised`
             differentiates through a = μ + s x, `closed_form` averages over actions, as
-            `pompc.ops.kl_divergence` does.
+            `pompc.algorithm.maths.kl_divergence` does.
 
     Raises:
         ConfigError: if shapes disagree, a std is not positive or the setting is unknown.

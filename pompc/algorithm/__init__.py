@@ -1,0 +1,1 @@
+"""The paper: one agent, as pure functions."""

@@ -1,0 +1,217 @@
+"""One agent: how it starts, plans, acts and ends an episode (Algorithm 2, lines 3 to 8)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from pompc.algorithm.loss_weights import Hypers, Parts
+from pompc.algorithm.maths import Gaussian
+from pompc.algorithm.networks import Params
+from pompc.algorithm.planner import Plan, choose_action, draw_noise, plan, stored_policy
+from pompc.algorithm.world_model import ModelParams, WorldModel
+from pompc.settings.config import Config
+
+
+class TargetParams(NamedTuple):
+    """Slowly moving copies θ⁻ of the two ensembles."""
+
+    q: Params
+    kl_q: Params | None
+
+
+class Optimizers(NamedTuple):
+    """Optimiser states."""
+
+    model: optax.OptState  # encoder, dynamics, reward, Q
+    kl_q: optax.OptState | None  # apart, since pretraining leaves Q^λ alone
+    policy: optax.OptState
+    prior: optax.OptState | None
+
+
+class Scales(NamedTuple):
+    """Running percentile ranges S_p, S_KL and S_Q; 0 before the first batch."""
+
+    prior: Array
+    kl: Array
+    value: Array
+
+
+class AgentState(NamedTuple):
+    """Everything of one agent but its replay buffer."""
+
+    key: Array
+    hypers: Hypers
+    model: ModelParams
+    targets: TargetParams
+    policy: Params  # π_s
+    prior: Params | None  # π_θp, where it is learned
+    optimizers: Optimizers
+    scales: Scales
+    plan_mean: Array  # [H, A]: the previous plan, zeros at the start of an episode
+
+
+class Memory(NamedTuple):
+    """What acting changes in an agent."""
+
+    key: Array
+    plan_mean: Array
+
+
+class Choice(NamedTuple):
+    """What one decision leaves in the buffer besides what was seen."""
+
+    action: Array  # [A]
+    planner: Gaussian  # [A]: π_P there
+
+
+def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentState:
+    """Return the untrained agent."""
+    model_key, policy_key, prior_key, key = jax.random.split(key, 4)
+    model = world.init_model(model_key, parts.kl_value)
+    policy = world.init_policy(policy_key)
+    prior = world.init_policy(prior_key) if parts.prior else None
+    start = jnp.float32(world.config.scale_start)
+    return AgentState(
+        key=key,
+        hypers=jax.tree.map(jnp.asarray, hypers),
+        model=model,
+        targets=TargetParams(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
+        policy=policy,
+        prior=prior,
+        optimizers=_init_optimizers(world.config, model, policy, prior),
+        scales=Scales(start, start, start),
+        plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
+    )
+
+
+def _init_optimizers(config: Config, model: Any, policy: Any, prior: Any) -> Optimizers:
+    return Optimizers(
+        model=model_optimizer(config).init(model._replace(kl_q=None)),
+        kl_q=adam(config).init(model.kl_q) if model.kl_q is not None else None,
+        policy=policy_optimizer(config).init(policy),
+        prior=policy_optimizer(config).init(prior) if prior is not None else None,
+    )
+
+
+def adam(config: Config, eps: float = 1e-8) -> optax.GradientTransformation:
+    """Return Adam at the learning rate of Table 3, or AdamW where weights decay."""
+    if config.weight_decay:
+        return optax.adamw(config.learning_rate, eps=eps, weight_decay=config.weight_decay)
+    return optax.adam(config.learning_rate, eps=eps)
+
+
+def model_optimizer(config: Config) -> optax.GradientTransformation:
+    """Return Adam for encoder, dynamics, reward and Q; the caller clips, over Q^λ too."""
+    ratio = config.encoder_learning_rate / config.learning_rate
+    if ratio == 1.0:
+        return adam(config)
+    is_encoder = ModelParams(True, False, False, False, None)
+    return optax.chain(adam(config), optax.masked(optax.scale(ratio), is_encoder))
+
+
+def policy_optimizer(config: Config) -> optax.GradientTransformation:
+    """Return Adam for the sampling policy or the prior, each with its own norm clipped."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.max_grad_norm), adam(config, config.policy_adam_eps)
+    )
+
+
+def make_plan(
+    world: WorldModel,
+    state: AgentState,
+    key: Array,
+    latent: Array,
+    previous_mean: Array,
+    log_std_min: float | None = None,
+) -> Plan:
+    """Plan from a latent `[Z]` with this agent's model, policy and Q^π_s."""
+    heads_key, noise_key, _ = jax.random.split(key, 3)
+    heads = world.draw_heads(heads_key, state.model.q, world.config.planner_heads)
+    model = world.planning_model(state.model, state.policy, heads, log_std_min)
+    noise = draw_noise(noise_key, world.action_dim, world.config)
+    return plan(model, latent, previous_mean, noise, world.config)
+
+
+def stored_plan(world: WorldModel, made: Plan, key: Array) -> Gaussian:
+    """Return what is stored, `[A]`, of a plan made with `key` where no action is taken."""
+    elite_key = jax.random.split(key, 3)[2]  # `make_plan` uses the other two
+    return stored_policy(made, elite_key, world.config.clone_mean)
+
+
+def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
+    """Plan at `observation [O]` (Algorithm 2, lines 3 to 6)."""
+    key, plan_key, action_key = jax.random.split(state.key, 3)
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, state.plan_mean)
+    action = choose_action(made, action_key, world.config.training_action, explore=True)
+    planner = stored_policy(made, action_key, world.config.clone_mean)
+    return Memory(key, made.mean), Choice(action, planner)
+
+
+def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
+    """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
+    key, noise_key = jax.random.split(state.key)
+    if world.config.seeding == "uniform":
+        action = jax.random.uniform(noise_key, (world.action_dim,), minval=-1.0, maxval=1.0)
+    else:
+        latent = world.encode(state.model.encoder, observation)
+        noise = jax.random.normal(noise_key, (world.action_dim,))
+        action = world.sample_action(world.policy(state.policy, latent), noise)
+    return Memory(key, state.plan_mean), Choice(action, _uninformed(world))
+
+
+def end_episode(
+    world: WorldModel, state: AgentState, observation: Array, done: Array
+) -> tuple[Memory, Gaussian]:
+    """Plan at the last observation of an episode, if `done`, and forget its plan.
+
+    Eq. (17) needs the planner at z' also where an episode was truncated.
+    """
+    key, plan_key = jax.random.split(state.key)
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, state.plan_mean)
+    return _restart(state, key, done), stored_plan(world, made, plan_key)
+
+
+def end_seeding_episode(
+    world: WorldModel, state: AgentState, observation: Array, done: Array
+) -> tuple[Memory, Gaussian]:
+    """Do the same before any learning: nothing is planned."""
+    del observation
+    return _restart(state, jax.random.split(state.key)[0], done), _uninformed(world)
+
+
+def abandon_episode(state: AgentState, failed: Array) -> Memory:
+    """Forget the plan of an episode that was discarded, if `failed`."""
+    return _restart(state, state.key, failed)
+
+
+def _restart(state: AgentState, key: Array, done: Array) -> Memory:
+    return Memory(jnp.where(done, key, state.key), jnp.where(done, 0.0, state.plan_mean))
+
+
+def evaluation_action(
+    world: WorldModel, state: AgentState, key: Array, observation: Array, previous_mean: Array
+) -> tuple[Array, Array]:
+    """Return the planner's action `[A]` without exploration noise, and the plan's mean `[H, A]`."""
+    plan_key, action_key = jax.random.split(key)
+    latent = world.encode(state.model.encoder, observation)
+    made = make_plan(world, state, plan_key, latent, previous_mean)
+    how = world.config.evaluation_action
+    return choose_action(made, action_key, how, explore=False), made.mean
+
+
+def policy_action(world: WorldModel, state: AgentState, observation: Array) -> Array:
+    """Return the mean action `[A]` of the sampling policy alone."""
+    latent = world.encode(state.model.encoder, observation)
+    return world.mean_action(world.policy(state.policy, latent))
+
+
+def _uninformed(world: WorldModel) -> Gaussian:
+    zeros = jnp.zeros(world.action_dim)
+    return Gaussian(zeros, zeros + world.config.seeding_plan_std)

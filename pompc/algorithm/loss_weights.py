@@ -1,0 +1,64 @@
+"""What a method is to a program: weights as arrays, and the parts that it needs."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from pompc.settings.config import Config
+
+
+class Hypers(NamedTuple):
+    """What makes a method, as float32 scalars, so that agents that differ share one program."""
+
+    kl_weight: Array  # λ in Eq. (18); 1 where λ = inf, which drops the other terms
+    kl_target_weight: Array  # λ in Eq. (17), or 0; where λ = inf 0 as well, never inf · 0
+    value_weight: Array  # of Q^λ in Eq. (18); 0 where λ = inf
+    entropy_weight: Array  # α in Eq. (18) and (34); 0 where λ = inf, but for `bmpc`
+    cross_entropy_weight: Array  # β in Eq. (34)
+    cloning_weight: Array  # of Eq. (43)
+    forward_kl: Array  # 1: Eq. (13) trains the prior; 0: Eq. (12)
+    replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
+
+
+class Parts(NamedTuple):
+    """What a program must contain; what an agent does not use costs nothing."""
+
+    prior: bool  # the learned prior π_θp
+    kl_value: bool  # the KL-regularised ensemble Q^λ and its target
+    kl: bool  # the policy reads a prior
+    reanalyse: bool  # planner statistics are kept fresh
+    value: bool  # the policy climbs a value
+    cloning: bool  # stored actions are cloned by the return of their episode
+
+
+def hypers(config: Config) -> Hypers:
+    """Return the weights of one agent's losses."""
+    finite = not math.isinf(config.lam)
+    has_entropy = finite or config.entropy_at_infinity
+    return Hypers(
+        kl_weight=jnp.float32(config.lam if finite else 1.0),
+        kl_target_weight=jnp.float32(config.lam if finite and config.kl_in_target else 0.0),
+        value_weight=jnp.float32(finite),
+        entropy_weight=jnp.float32(config.entropy_coef if has_entropy else 0.0),
+        cross_entropy_weight=jnp.float32(config.cross_entropy_coef),
+        cloning_weight=jnp.float32(config.cloning_coef),
+        forward_kl=jnp.float32(config.prior == "forward_kl"),
+        replay_prior=jnp.float32(config.prior == "replay"),
+    )
+
+
+def parts(config: Config) -> Parts:
+    """Return what one agent needs: λ = 0 reads no prior, λ = inf no Q^λ."""
+    reads_prior = config.lam > 0 or config.cross_entropy_coef > 0
+    return Parts(
+        prior=reads_prior and config.prior != "replay",
+        kl_value=0 < config.lam < math.inf,
+        kl=reads_prior,
+        reanalyse=config.lam > 0,
+        value=config.lam < math.inf,
+        cloning=config.cloning_coef > 0,
+    )

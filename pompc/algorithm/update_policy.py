@@ -1,0 +1,202 @@
+"""The steps of the learned prior and of the sampling policy, and the KL between them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+
+from pompc.algorithm import losses
+from pompc.algorithm.agent import AgentState, Scales, policy_optimizer
+from pompc.algorithm.loss_weights import Parts
+from pompc.algorithm.losses import PolicyTerms
+from pompc.algorithm.maths import Gaussian, entropy, log_likelihood, squash_log_slope, update_scale
+from pompc.algorithm.networks import Params
+from pompc.algorithm.replay import Batch
+from pompc.algorithm.rollout import Metrics, Rollout, masked_mean, optimizer_step, reduce_over_time
+from pompc.algorithm.world_model import ModelParams, WorldModel
+
+
+class PolicySample(NamedTuple):
+    """The sampling policy at latents `[H, B, Z]` and the value of a sample from it."""
+
+    gaussian: Gaussian  # [H, B, A]
+    value: Array  # [H, B]
+    log_slope: Array  # [H, B]: Σ log(1 - a²) by option, or 0
+
+
+def reference_policy(
+    world: WorldModel, state: AgentState, latents: Array, planner: Gaussian
+) -> Gaussian:
+    """Return π_p at latents `[H, B, Z]`: the learned prior, or the planner stored with each."""
+    if state.prior is None:
+        return planner
+    learned = world.policy(state.prior, latents)
+    replayed = state.hypers.replay_prior > 0
+    return jax.tree.map(lambda old, new: jnp.where(replayed, old, new), planner, learned)
+
+
+def policy_kl(world: WorldModel, state: AgentState, latents: Array, planner: Gaussian) -> Array:
+    """Return the raw KL[π_s ‖ π_p] `[H, B]`, in nats."""
+    reference = reference_policy(world, state, latents, planner)
+    return world.divergence(world.policy(state.policy, latents), reference)
+
+
+def scaled(values: Array, scale: Array) -> Array:
+    """Return values / max(1, S)."""
+    return values / jnp.maximum(1.0, scale)
+
+
+def step_prior(
+    world: WorldModel, state: AgentState, batch: Batch, rollout: Rollout, planner: Gaussian
+) -> tuple[AgentState, Metrics]:
+    """Fit the learned prior to the planner `[H, B, A]`, Eq. (12) or (13); update S_p."""
+    config = world.config
+
+    def divergence(prior: Params) -> Array:
+        gaussian = world.policy(prior, rollout.latents[:-1])
+        return losses.prior_loss(gaussian, planner, state.hypers.forward_kl)
+
+    scale = update_scale(state.scales.prior, divergence(state.prior)[0], config.scale_rate)
+
+    def loss(prior: Params) -> tuple[Array, Array]:
+        raw = divergence(prior)
+        return reduce_over_time(world, scaled(raw, scale), batch.mask), raw
+
+    (value, raw), gradient = jax.value_and_grad(loss, has_aux=True)(state.prior)
+    prior, optimizer = optimizer_step(
+        policy_optimizer(config), gradient, state.optimizers.prior, state.prior
+    )
+    state = state._replace(
+        prior=prior,
+        optimizers=state.optimizers._replace(prior=optimizer),
+        scales=state.scales._replace(prior=scale),
+    )
+    return state, {
+        "prior_loss": value,
+        "prior_kl": masked_mean(raw, batch.mask),
+        "scale_prior": scale,
+    }
+
+
+def step_kl_scale(
+    world: WorldModel, state: AgentState, batch: Batch, rollout: Rollout, planner: Gaussian
+) -> tuple[AgentState, Metrics]:
+    """Update S_KL, once an update: the same one serves Eq. (17) and (18)."""
+    kl = policy_kl(world, state, rollout.latents[:-1], planner)
+    scale = update_scale(state.scales.kl, kl[0], world.config.scale_rate)
+    mean = masked_mean(kl, batch.mask)
+    spread = jnp.sqrt(masked_mean(jnp.square(kl - mean), batch.mask))
+    state = state._replace(scales=state.scales._replace(kl=scale))
+    return state, {"kl_mean": mean, "kl_std": spread, "scale_kl": scale}
+
+
+def weighted_target_kl(
+    world: WorldModel, state: AgentState, rollout: Rollout, planner: Gaussian
+) -> Array:
+    """Return λ KL[π_s ‖ π_p] / max(1, S_KL) of Eq. (17) at z' `[H, B]`; planner at z' too."""
+    kl = policy_kl(world, state, rollout.encoded, planner)
+    return state.hypers.kl_target_weight * scaled(kl, state.scales.kl)
+
+
+def sample_policy(
+    world: WorldModel, policy: Params, heads: Params | None, latents: Array, noise: Array
+) -> PolicySample:
+    """Return the policy and the mean value over `heads` of one action drawn from it.
+
+    Without heads (λ = inf reads no value) the value is 0.
+    """
+    gaussian, none = world.policy(policy, latents), jnp.zeros(latents.shape[:-1])
+    if heads is None:
+        return PolicySample(gaussian, none, none)
+    action = world.sample_action(gaussian, noise)
+    log_slope = squash_log_slope(action) if world.config.squash_correction else none
+    value = jnp.mean(world.q_values(heads, latents, action), axis=0)
+    return PolicySample(gaussian, value, log_slope)
+
+
+def policy_terms(
+    world: WorldModel,
+    sample: PolicySample,
+    reference: Gaussian | None,
+    scales: Scales,
+    batch: Batch,
+    parts: Parts,
+) -> PolicyTerms:
+    """Return what the policy's loss weighs, `[H, B]`, with 0 for what the agent does not read."""
+    bonus = entropy(sample.gaussian)
+    kl = cross = cloning = jnp.zeros_like(bonus)
+    if reference is not None:
+        raw = world.divergence(sample.gaussian, reference)
+        kl, cross = scaled(raw, scales.kl), scaled(raw + bonus, scales.kl)
+    if parts.cloning and batch.returns is not None and batch.best is not None:
+        weights = losses.cloning_weights(batch.returns, batch.best)
+        cloning = weights * log_likelihood(sample.gaussian, batch.action)
+    factor = world.action_dim if world.config.entropy_times_actions else 1
+    bonus = factor * bonus + sample.log_slope
+    return PolicyTerms(kl, scaled(sample.value, scales.value), bonus, cross, cloning)
+
+
+def step_policy(
+    world: WorldModel,
+    state: AgentState,
+    batch: Batch,
+    rollout: Rollout,
+    planner: Gaussian,
+    critic: ModelParams,
+    parts: Parts,
+    key: Array,
+) -> tuple[AgentState, Metrics]:
+    """Step the sampling policy on Eq. (18), planner `[H, B, A]`; update S_Q.
+
+    An agent without Q^λ (λ = 0, where the two are equal) takes Q^π_s.
+    """
+    config = world.config
+    latents, mask = policy_latents(world, rollout, batch)
+    noise_key, heads_key = jax.random.split(key)
+    noise = jax.random.normal(noise_key, (*latents.shape[:-1], world.action_dim))
+    heads = None
+    if parts.value:
+        ensemble = critic.q if critic.kl_q is None else critic.kl_q
+        heads = world.draw_heads(heads_key, ensemble, config.policy_heads)
+    reference = reference_policy(world, state, latents, planner) if parts.kl else None
+    before = sample_policy(world, state.policy, heads, latents, noise)
+    if parts.value:
+        scale = update_scale(state.scales.value, before.value[0], config.scale_rate)
+        state = state._replace(scales=state.scales._replace(value=scale))
+
+    def loss(policy: Params) -> Array:
+        sample = sample_policy(world, policy, heads, latents, noise)
+        terms = policy_terms(world, sample, reference, state.scales, batch, parts)
+        return reduce_over_time(world, losses.policy_loss(terms, state.hypers), mask)
+
+    value, gradient = jax.value_and_grad(loss)(state.policy)
+    policy, optimizer = optimizer_step(
+        policy_optimizer(config), gradient, state.optimizers.policy, state.policy
+    )
+    state = state._replace(policy=policy, optimizers=state.optimizers._replace(policy=optimizer))
+    metrics = {"policy_loss": value, "policy_grad_norm": optax.tree.norm(gradient)}
+    if parts.value:
+        metrics["scale_value"] = state.scales.value
+    return state, metrics | _sample_metrics(before, noise, mask)
+
+
+def policy_latents(world: WorldModel, rollout: Rollout, batch: Batch) -> tuple[Array, Array]:
+    """Return the latents `[H, B, Z]` that the policy trains on and their mask; H + 1 by option."""
+    if not world.config.terminal_policy_latent:
+        return rollout.latents[:-1], batch.mask
+    return rollout.latents, jnp.concatenate([batch.mask, batch.mask[-1:]])
+
+
+def _sample_metrics(sample: PolicySample, noise: Array, mask: Array) -> Metrics:
+    mean, std = sample.gaussian
+    clipped = jnp.abs(mean + std * noise) > 1.0
+    return {
+        "policy_value": masked_mean(sample.value, mask),
+        "policy_entropy": masked_mean(entropy(sample.gaussian), mask),
+        "policy_std": masked_mean(jnp.mean(std, axis=-1), mask),
+        "clipped_fraction": masked_mean(jnp.mean(clipped, axis=-1), mask),
+    }

@@ -1,0 +1,276 @@
+"""The public JAX implementations of TD-MPC2 and BMPC, at our hyper-parameters.
+
+They are measured where they can be imported (`PYTHONPATH` with the two checkouts, and their
+packages `einops` and `jaxtyping`); nothing of them is part of this project.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax.training.train_state import TrainState
+
+from pompc.algorithm.maths import Gaussian, kl_divergence
+from pompc.bench.bmpc_torch import BmpcTorch
+from pompc.settings.config import Config
+
+_PACKAGES = "einops", "jaxtyping"  # of the JAX implementations
+NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
+
+
+class Peer(Protocol):
+    """A peer's agent and buffer, as `pompc.bench` and `pompc.bench` drive them."""
+
+    name: str
+    packages: tuple[str, ...]  # that it needs beside ours
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
+        ...
+
+    def begin_episode(self) -> None:
+        """Forget the previous plan, which the next one would start from."""
+        ...
+
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        """Store a transition, leading axis 1, with what was planned for it."""
+        ...
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        """Update everything once as its training script does; return what to wait for."""
+        ...
+
+    def reanalyse(self) -> Any:
+        """Plan anew for the last batch, where it does so; return what to wait for, or None."""
+        ...
+
+
+def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Peer | None:
+    """Return a peer at the hyper-parameters of `config`, or None where it cannot be imported."""
+    make = {"tdmpc2_jax": _Tdmpc2Jax, "bmpc_jax": _BmpcJax, BmpcTorch.name: BmpcTorch}[name]
+    try:
+        return make(config, observation_dim, action_dim)
+    except ImportError as error:
+        print(f"{name} is not measured: {error}")
+        return None
+
+
+class _Keys:
+    """A stream of random keys."""
+
+    def __init__(self, seed: int) -> None:
+        self._key = jax.random.PRNGKey(seed)
+
+    def __call__(self) -> jax.Array:
+        self._key, key = jax.random.split(self._key)
+        return key
+
+
+class _Tdmpc2Jax:
+    name = "tdmpc2_jax"
+    packages = _PACKAGES
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        package = importlib.import_module(self.name)
+        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        model = _world_model(self.name, config, observation_dim, action_dim, symlog_obs=False)
+        self._agent = package.TDMPC2.create(
+            world_model=model, mpc=True, **_planning(config), continue_coef=1.0,
+            consistency_coef=config.consistency_coef, reward_coef=config.reward_coef,
+            value_coef=config.value_coef, entropy_coef=config.entropy_coef,
+        )  # fmt: skip
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, vectorized=True)
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        action, self._plan = self._agent.act(
+            observation, prev_plan=self._plan, train=train, key=self._key()
+        )
+        return np.asarray(action)
+
+    def begin_episode(self) -> None:
+        self._plan = None
+
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        self._buffer.insert(transition)
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        del reanalyse_now, pretrain  # it has no reanalyse, and trains everything from the start
+        batch = self._buffer.sample(self._config.batch_size, self._config.horizon)
+        self._agent, found = self._agent.update(**_sequences(batch), key=self._key())
+        return self._agent.model.policy_model.params, found
+
+    def reanalyse(self) -> None:
+        return None
+
+
+class _BmpcJax:
+    name = "bmpc_jax"
+    packages = _PACKAGES
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        _stand_in_for_distributions()
+        package = importlib.import_module(self.name)
+        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        model = _world_model(self.name, config, observation_dim, action_dim)
+        self._agent = package.BMPC.create(
+            world_model=model, **_planning(config), consistency_loss_scale=config.consistency_coef,
+            reward_loss_scale=config.reward_coef, value_loss_scale=config.value_coef,
+            continue_loss_scale=1.0,
+        )  # fmt: skip
+        self._unplanned = {"expert_mean": np.zeros((1, action_dim), np.float32),
+                           "expert_std": np.ones((1, action_dim), np.float32)}  # fmt: skip
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, **self._unplanned)
+        self._encoded: Any = None
+
+    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        action, self._plan = self._agent.act(
+            obs=observation, prev_plan=self._plan, mpc=True, deterministic=False, train=train,
+            key=self._key(),
+        )  # fmt: skip
+        return np.asarray(action)
+
+    def begin_episode(self) -> None:
+        self._plan = None
+
+    def insert(self, transition: dict[str, np.ndarray]) -> None:
+        plan = self._unplanned if self._plan is None else _expert(self._plan)
+        self._buffer.insert(transition | plan)
+
+    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        sampled, rows = self._buffer.sample(
+            self._config.batch_size, self._config.horizon, return_inds=True
+        )
+        # With one environment its buffer keeps that axis, which the update does not expect.
+        batch = {name: values.squeeze(2) for name, values in sampled.items()}
+        self._agent, found = self._agent.update_world_model(**_sequences(batch), key=self._key())
+        self._encoded = found["encoder_zs"]
+        if reanalyse_now:
+            _, plan = self.reanalyse()
+            for name, values in _expert(plan).items():
+                batch[name][:, : self._config.reanalyse_batch] = values
+                replanned = rows[: self._config.reanalyse_batch]
+                self._buffer.data[name][replanned, 0] = np.swapaxes(values, 0, 1)
+        if pretrain:
+            return found["encoder_zs"]
+        self._agent, policy = self._agent.update_policy(
+            zs=found["latent_zs"], expert_mean=batch["expert_mean"],
+            expert_std=(batch["expert_std"] * 1.5).clip(0.1, None), finished=found["finished"],
+            key=self._key(),
+        )  # fmt: skip
+        return self._agent.model.policy_model.params, policy
+
+    def reanalyse(self) -> Any:
+        latents = self._encoded[:, : self._config.reanalyse_batch]
+        return self._agent.plan(z=latents, horizon=self._config.horizon, key=self._key())
+
+
+def _expert(plan: Any) -> dict[str, np.ndarray]:
+    """Return what bmpc_jax stores of a plan: the mean and std of its first action."""
+    return {"expert_mean": np.asarray(plan[2][..., 0, :]),
+            "expert_std": np.asarray(plan[3][..., 0, :])}  # fmt: skip
+
+
+def _world_model(
+    package: str, config: Config, observation_dim: int, action_dim: int, **options: Any
+) -> Any:
+    """Return a peer's world model; both spell it almost alike."""
+    networks = importlib.import_module(f"{package}.networks")
+    activations = importlib.import_module(f"{package}.common.activations")
+    simnorm = partial(activations.simnorm, simplex_dim=config.simnorm_dim)
+    tdmpc2 = package == "tdmpc2_jax"
+    last = simnorm if tdmpc2 else None  # the other applies it by itself
+    encoder = nn.Sequential([
+        *[networks.NormedLinear(config.encoder_dim, activation=activations.mish)
+          for _ in range(config.encoder_layers - 1)],
+        networks.NormedLinear(config.latent_dim, activation=last),
+    ])  # fmt: skip
+    encoder_key, key = jax.random.split(jax.random.PRNGKey(config.seed + 1))
+    params = encoder.init(encoder_key, jnp.zeros((1, observation_dim)))["params"]
+    optimizer = optax.chain(
+        optax.zero_nans(), optax.clip_by_global_norm(config.max_grad_norm),
+        (optax.adam if tdmpc2 else optax.adamw)(config.learning_rate),
+    )  # fmt: skip
+    state = TrainState.create(apply_fn=encoder.apply, params=params, tx=optimizer)
+    return importlib.import_module(package).WorldModel.create(
+        action_dim=action_dim, encoder=state, latent_dim=config.latent_dim,
+        value_dropout=config.dropout, num_value_nets=config.value_nets, num_bins=config.bins,
+        symlog_min=config.symlog_min, symlog_max=config.symlog_max, simnorm_dim=config.simnorm_dim,
+        predict_continues=False, learning_rate=config.learning_rate,
+        max_grad_norm=config.max_grad_norm, key=key, **options,
+    )  # fmt: skip
+
+
+def _planning(config: Config) -> dict[str, Any]:
+    """Return the settings that both agents name alike."""
+    return {
+        "horizon": config.horizon, "mppi_iterations": config.mppi_iterations,
+        "population_size": config.plan_samples, "policy_prior_samples": config.policy_samples,
+        "num_elites": config.elites, "min_plan_std": config.min_plan_std,
+        "max_plan_std": config.max_plan_std, "temperature": 1 / config.temperature,
+        "batch_size": config.batch_size, "discount": config.discount, "rho": config.time_discount,
+        "tau": config.target_rate,
+    }  # fmt: skip
+
+
+def _buffer(
+    package: str, config: Config, observation_dim: int, action_dim: int, **more: Any
+) -> Any:
+    observation, flag = np.zeros((1, observation_dim), np.float32), np.zeros(1, bool)
+    vectorized = {"vectorized": more.pop("vectorized")} if "vectorized" in more else {}
+    example = {
+        "observation": observation, "action": np.zeros((1, action_dim), np.float32),
+        "reward": np.zeros(1, np.float32), "next_observation": observation, "terminated": flag,
+        "truncated": flag,
+    }  # fmt: skip
+    data = importlib.import_module(f"{package}.data")
+    return data.SequentialReplayBuffer(
+        capacity=config.buffer_size,
+        num_envs=1,
+        seed=config.seed,
+        dummy_input=example | more,
+        **vectorized,
+    )
+
+
+def _sequences(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Rename a sampled batch to the arguments of the updates."""
+    names = {"observations": "observation", "actions": "action", "rewards": "reward",
+             "next_observations": "next_observation", "terminated": "terminated",
+             "truncated": "truncated"}  # fmt: skip
+    return {argument: batch[name] for argument, name in names.items()}
+
+
+def _stand_in_for_distributions() -> None:
+    """Provide the two names that bmpc_jax takes from TensorFlow-Probability, which JAX outgrew."""
+
+    class MultivariateNormalDiag(NamedTuple):
+        loc: jax.Array
+        scale_diag: jax.Array
+
+        def sample(self, seed: jax.Array) -> jax.Array:
+            return self.loc + self.scale_diag * jax.random.normal(seed, self.loc.shape)
+
+        def log_prob(self, value: jax.Array) -> jax.Array:
+            scaled = (value - self.loc) / self.scale_diag
+            terms = -0.5 * jnp.square(scaled) - jnp.log(self.scale_diag) - 0.9189385
+            return jnp.sum(terms, axis=-1)
+
+    distributions = types.ModuleType("tensorflow_probability.substrates.jax.distributions")
+    distributions.__dict__.update(
+        MultivariateNormalDiag=MultivariateNormalDiag,
+        kl_divergence=lambda p, q: kl_divergence(Gaussian(*p), Gaussian(*q)),
+    )
+    name = "tensorflow_probability"
+    for part in ("", ".substrates", ".substrates.jax"):
+        sys.modules.setdefault(name + part, types.ModuleType(name + part))
+    sys.modules["tensorflow_probability.substrates.jax"].__dict__["distributions"] = distributions
+    sys.modules[distributions.__name__] = distributions

@@ -1,0 +1,1 @@
+"""Many agents as one program on the devices at hand."""

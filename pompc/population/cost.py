@@ -1,0 +1,151 @@
+"""Arithmetic of the programs: floating-point operations in matrix products, counted by hand."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+
+from pompc import envs, runtime
+from pompc.algorithm.loss_weights import Parts
+from pompc.algorithm.world_model import WorldModel
+from pompc.population.groups import Group, make_groups
+from pompc.settings.config import Config
+
+# Rough: a decision's time also goes to elementwise work, the larger part on a GPU (book/speed.md).
+_SHARE_OF_PRODUCTS = {"cpu": 0.6, "gpu": 0.25}
+_EPISODE_STEPS = 1000
+_GPU_ROWS = 8192
+_COMPARED: dict[str, dict[str, Any]] = {
+    "TD-MPC2": {"method": "tdmpc2"},
+    "BMPC, Variant 3": {"method": "bmpc_v3"},
+    "PO-MPC, λ = 1, replayed planner": {"prior": "replay"},
+    "PO-MPC, λ = 1": {},
+}
+
+
+class Cost(NamedTuple):
+    """Floating-point operations (two for a multiply-add) of one agent."""
+
+    plan: float
+    update: float
+    reanalyse: float  # one call, every `reanalyse_interval` updates
+
+    def decision(self, reanalyse_interval: int) -> float:
+        """Return the operations of one decision: its plan, its update, its share of reanalyse."""
+        return self.plan + self.update + self.reanalyse / reanalyse_interval
+
+
+def count(world: WorldModel, parts: Parts) -> Cost:
+    """Count the matrix products of one plan, one update and one reanalyse."""
+    config = world.config
+    hidden, latent, action = config.hidden_dim, config.latent_dim, world.action_dim
+
+    def mlp(inputs: int, outputs: int) -> float:
+        return 2.0 * hidden * (inputs + hidden + outputs)
+
+    dynamics, head = mlp(latent + action, latent), mlp(latent + action, config.bins)
+    policy = mlp(latent, 2 * action)
+    heads = 2 if config.planner_heads == "pair" else config.value_nets
+    trajectory = config.horizon * (dynamics + head) + policy + heads * head
+    shared = 2.0 * 2.0 * hidden * latent  # the first latent's product, once for all samples
+    sampled = (config.plan_samples - config.policy_samples) * config.mppi_iterations
+    prepared = config.policy_samples * (trajectory + config.horizon * (policy + dynamics))
+    plan = sampled * (trajectory - shared) + prepared
+
+    pairs = config.batch_size * config.horizon
+    ensembles = 1 + parts.kl_value
+    model = dynamics + head + ensembles * config.value_nets * head
+    targets = policy * (1 + parts.prior) + ensembles * 2 * head
+    actor = 3 * policy + (1 + 2) * 2 * head + (4 * policy if parts.prior else 0)
+    encoder = 2.0 * config.encoder_dim * (world.observation_dim + latent)
+    encoded = config.batch_size * (config.horizon + 3) * encoder
+    update = pairs * (3 * model + targets + actor) + encoded
+    plans = config.horizon * config.reanalyse_batch if parts.reanalyse else 0
+    return Cost(plan, update, plans * plan)
+
+
+def table(agents: Mapping[str, Config]) -> pd.DataFrame:
+    """Return the matrix products of a decision, in GFLOP: its plan, update, share of reanalyse.
+
+    Args:
+        agents: name of a row -> configuration of one agent.
+
+    Returns:
+        A row an agent; the last column is the sum.
+    """
+    rows = {}
+    for name, config in agents.items():
+        (group,) = make_groups([config], *envs.dimensions(config.task))
+        found = count(group.world, group.parts)
+        rows[name] = found.plan, found.update, found.reanalyse / config.reanalyse_interval
+    columns = ["plan", "update", "reanalyse"]
+    gigas = pd.DataFrame.from_dict(rows, orient="index", columns=columns) / 1e9
+    return gigas.assign(decision=gigas.sum(axis=1))
+
+
+def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
+    """Return `table` of TD-MPC2, BMPC and PO-MPC, and ratios of a decision to the former two.
+
+    Args:
+        task: whose sizes count.
+        preset: `paper` or `laptop`.
+    """
+    agents = {name: Config(task, preset=preset, **own) for name, own in _COMPARED.items()}
+    products = table(agents)
+    decision = products["decision"]
+    ratios = {f"of {name}'s": decision / decision[name] for name in list(_COMPARED)[:2]}
+    return products.assign(**ratios).round(2)
+
+
+def estimated_seconds(groups: Sequence[Group], devices: int) -> float:
+    """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
+    turns = [math.ceil(len(group.agents) / devices) for group in groups]
+    return sum(
+        count * _seconds(group.world, group.parts)
+        for count, group in zip(turns, groups, strict=True)
+    )
+
+
+def operations(groups: Sequence[Group]) -> float:
+    """Return the floating-point operations of a whole run, in the matrix products of all agents."""
+    return sum(len(group.agents) * _operations(group.world, group.parts) for group in groups)
+
+
+def _seconds(world: WorldModel, parts: Parts) -> float:
+    share = _SHARE_OF_PRODUCTS["gpu" if runtime.has_gpu() else "cpu"]
+    rate = share * matmul_rate(world.config.hidden_dim)
+    return _operations(world, parts) / rate
+
+
+def _operations(world: WorldModel, parts: Parts) -> float:
+    config, cost = world.config, count(world, parts)
+    learning = config.decisions - config.seeding_decisions
+    evaluations = 1 + config.steps // config.evaluate_every
+    plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat
+    total = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
+    return total + config.seeding_decisions * cost.update
+
+
+def matmul_rate(width: int) -> float:
+    """Measure float operations a second in a product of matrices `[rows, width]`, `[width, width]`.
+
+    512 rows, and on a GPU, which these would leave idle, 8192 rows and columns. The precision is
+    the one that `runtime.configure` set.
+    """
+    rows, columns = (_GPU_ROWS, _GPU_ROWS) if runtime.has_gpu() else (512, width)
+    product = jax.jit(lambda a, b: a @ b)
+    a = jax.random.normal(jax.random.key(0), (rows, columns))
+    b = jax.random.normal(jax.random.key(1), (columns, columns))
+    product(a, b).block_until_ready()
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        product(a, b).block_until_ready()
+        times.append(time.perf_counter() - start)
+    return 2.0 * rows * columns * columns / float(np.median(times))

@@ -1,0 +1,168 @@
+"""A population of agents, and what training carries of it.
+
+Agents are ordered in groups: within one they differ in seed, λ and other weights only, so that
+they are a leading axis of the same arithmetic; what a group does not need it does not compute.
+
+Axes: `P` agents of the population, `G` agents of one group.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from pompc import runtime
+from pompc.algorithm import agent, replay
+from pompc.algorithm.agent import AgentState, Memory
+from pompc.algorithm.loss_weights import Parts, hypers, parts
+from pompc.algorithm.replay import Replay
+from pompc.algorithm.world_model import WorldModel
+from pompc.settings.config import Config
+
+# What agents of one group may differ in: `Hypers` and keys, which are arrays.
+_TRACED = (
+    "method", "lam", "prior", "seed", "entropy_coef", "entropy_at_infinity", "cross_entropy_coef",
+    "cloning_coef",
+)  # fmt: skip
+
+
+REPLAY_SHARE = 0.6  # of the device's memory; networks, batches and activations need the rest
+
+
+class Group(NamedTuple):
+    """Agents that share one program."""
+
+    agents: tuple[Config, ...]
+    world: WorldModel
+    parts: Parts
+    rows: slice  # of the population
+
+
+class Learners(NamedTuple):
+    """What training carries: of each group, with leading axis `G` unless it is one agent."""
+
+    states: tuple[AgentState, ...]
+    buffers: tuple[Replay, ...]
+
+
+def make_groups(
+    agents: Sequence[Config], observation_dim: int, action_dim: int
+) -> tuple[Group, ...]:
+    """Group agents that can share a program; the population is ordered by group."""
+    found: dict[tuple[Any, Parts], list[Config]] = {}
+    for config in agents:
+        found.setdefault((_shape(config), parts(config)), []).append(config)
+    groups, start = [], 0
+    for (_, needed), members in found.items():
+        rows = slice(start, start := start + len(members))
+        world = WorldModel(members[0], observation_dim, action_dim)
+        groups.append(Group(tuple(members), world, needed, rows))
+    return tuple(groups)
+
+
+def _shape(config: Config) -> tuple[Any, ...]:
+    """Return everything of a configuration that may not differ within a group."""
+    names = [field.name for field in dataclasses.fields(config) if field.name not in _TRACED]
+    return tuple(getattr(config, name) for name in names)
+
+
+def initial_arguments(groups: tuple[Group, ...]) -> tuple[Array, Any]:
+    """Return keys `[P]` and hypers `[P]` of the agents at their start."""
+    agents = [config for group in groups for config in group.agents]
+    keys = jnp.stack([jax.random.PRNGKey(config.seed) for config in agents])
+    return keys, jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(hypers, agents))
+
+
+def replay_rows(config: Config) -> int:
+    """Return the buffer's rows: a row a decision, and one more an episode (1 % allowed for)."""
+    decisions = min(config.buffer_size, config.decisions)
+    return decisions + decisions // 100 + 16
+
+
+def empty_buffer(group: Group) -> Replay:
+    """Return the buffer of one agent at its start."""
+    rows, world = replay_rows(group.agents[0]), group.world
+    return replay.create(rows, world.observation_dim, world.action_dim, group.parts.cloning)
+
+
+def replay_bytes(group: Group) -> int:
+    """Return the memory of one agent's buffer."""
+    return _bytes(jax.eval_shape(partial(empty_buffer, group)))
+
+
+def initial_bytes(group: Group) -> int:
+    """Return the memory of one agent: networks, targets, optimisers, scales."""
+    world, needed = group.world, group.parts
+    points = hypers(group.agents[0])
+    shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
+    return _bytes(shapes)
+
+
+def _bytes(shapes: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+
+
+def replay_on_host(groups: tuple[Group, ...], sizes: Sequence[int]) -> bool:
+    """Tell whether buffers lie in the host's memory: as asked, or if they do not fit elsewhere.
+
+    `sizes` are the numbers of buffers of the groups.
+    """
+    choice = groups[0].agents[0].replay_memory
+    if choice != "auto":
+        return choice == "host"
+    available = runtime.device_bytes()
+    if available is None:
+        return False
+    needed = sum(size * replay_bytes(group) for size, group in zip(sizes, groups, strict=True))
+    return needed > REPLAY_SHARE * available
+
+
+def without_twins(states: tuple[Any, ...], groups: tuple[Group, ...]) -> tuple[Any, ...]:
+    """Return what is kept of each group, of its own agents only.
+
+    Twins are cut off in the host's memory: XLA would cut an array that lies on several devices
+    by a program of all of them, which wait for each other.
+    """
+    return cut_twins(states, groups, lambda leaf, count: np.asarray(leaf)[:count])
+
+
+def cut_twins(
+    states: tuple[Any, ...], groups: tuple[Group, ...], cut: Callable[[Any, int], Any]
+) -> tuple[Any, ...]:
+    """Apply `cut` to the leaves of groups with twins and the number of the group's own agents."""
+
+    def own(count: int, leaf: Any) -> Any:
+        return cut(leaf, count) if 1 < count < len(leaf) else leaf
+
+    return tuple(
+        jax.tree.map(partial(own, len(group.agents)), state)
+        for state, group in zip(states, groups, strict=True)
+    )
+
+
+def with_twins(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return what `without_twins` left with the twins of `like`, lying where its arrays do."""
+
+    def complete(leaf: Any, whole: Any) -> Any:
+        if leaf.shape != whole.shape:
+            twins = jnp.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
+            leaf = jnp.concatenate([leaf, twins])
+        return jax.device_put(leaf, whole.sharding)
+
+    return jax.tree.map(complete, own, like)
+
+
+def remember(
+    states: tuple[AgentState, ...], memories: tuple[Memory, ...]
+) -> tuple[AgentState, ...]:
+    """Return the agents of each group with what acting changed in them."""
+    return tuple(
+        state._replace(**memory._asdict()) for state, memory in zip(states, memories, strict=True)
+    )

@@ -1,0 +1,283 @@
+"""The jitted programs of a population: acting, learning, evaluating.
+
+All groups are one program: observations of all agents enter, actions of all leave. Agents compute
+where the accelerator is. Their buffers lie there too, so that acting and learning are one program
+each; or, where they do not fit, in the host's memory, where programs of their own read and write.
+
+Axes: `P` agents of the population, `G` agents of one group, `N` environments of one agent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from pompc import runtime
+from pompc.algorithm import agent, replay, update
+from pompc.algorithm.agent import AgentState, Choice
+from pompc.algorithm.replay import Batch, Replay
+from pompc.algorithm.rollout import Metrics
+from pompc.population import axes
+from pompc.population.axes import Function
+from pompc.population.groups import Group, empty_buffer, initial_arguments, replay_on_host
+from pompc.runtime import has_gpu
+from pompc.settings.config import Config
+
+PerAgent = Callable[[Group], Function]  # what one agent of a group does
+
+# XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
+# JAX takes such options of outermost programs only, and pieces are traced inside others.
+_jit = partial(jax.jit, compiler_options={"xla_cpu_prefer_vector_width": 512})
+
+
+class Programs(NamedTuple):
+    """The jitted programs; states and buffers are donated wherever new ones come back."""
+
+    groups: tuple[Group, ...]
+    init: Function  # keys [P], hypers [P] -> states, buffers
+    # states, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
+    act: Function
+    act_seeding: Function  # the same, before any learning
+    end_episode: Function  # the same and done [P] -> memories, buffers
+    end_seeding_episode: Function
+    discard_episode: Function  # states, buffers, failed [P] -> memories, buffers
+    pretrain: Function  # states, buffers, reanalyse now -> states, buffers, metrics of each group
+    update: Function  # the same
+    evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
+    policy_actions: Function  # states, [P, N, O] -> actions
+    metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
+    pretrain_metric_names: tuple[tuple[str, ...], ...]
+    sizes: tuple[int, ...]  # of each group's axis, with the twins of `mapping`
+    devices: int  # that share the agents
+    replay_on_host: bool
+
+
+def make_programs(groups: tuple[Group, ...]) -> Programs:
+    """Return the programs of a population."""
+    build = _Builder(groups)
+    names: dict[str, dict[int, tuple[str, ...]]] = {"pretrain": {}, "update": {}}
+    programs = Programs(
+        groups=groups,
+        init=_init(build),
+        act=_act(build, agent.act),
+        act_seeding=_act(build, agent.act_seeding),
+        end_episode=_end_episode(build, agent.end_episode),
+        end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
+        discard_episode=_discard_episode(build),
+        pretrain=_learn(build, update.pretrain, names["pretrain"]),
+        update=_learn(build, update.update, names["update"]),
+        evaluation_actions=_evaluation_actions(build),
+        policy_actions=_policy_actions(build),
+        metric_names=(),
+        pretrain_metric_names=(),
+        sizes=build.sizes,
+        devices=build.mesh.size,
+        replay_on_host=build.replay_on_host,
+    )
+    return programs._replace(
+        metric_names=tuple(names["update"][n] for n in range(len(groups))),
+        pretrain_metric_names=tuple(names["pretrain"][n] for n in range(len(groups))),
+    )
+
+
+class _Builder:
+    """Makes functions of the population from functions of one agent of each group.
+
+    Where all is on the device they are pieces of one program, which `whole` compiles; with replay
+    on the host each piece is a program of its own, and `to_device` and `to_host` carry between.
+    """
+
+    def __init__(self, groups: tuple[Group, ...]) -> None:
+        self.groups, self.rows = groups, [group.rows for group in groups]
+        counts = [len(group.agents) for group in groups]
+        self.mesh = axes.make_mesh(counts, twins=_leaves_devices_idle(groups))
+        self.sizes = tuple(axes.axis_length(count, self.mesh) for count in counts)
+        self.replay_on_host = replay_on_host(groups, self.sizes)
+        self._host = jax.local_devices(backend="cpu")[0]
+
+    def computing(
+        self,
+        per_agent: PerAgent,
+        arguments: int,
+        shared: int = 0,
+        donate: tuple[int, ...] = (),
+        one_by_one: bool = False,
+    ) -> Function:
+        """Return what runs on the devices; `one_by_one` takes a CPU's agents after each other."""
+
+        def of_group(group: Group, size: int) -> Function:
+            if size == 1:
+                return axes.over_devices(per_agent(group), self.mesh, 0, arguments + shared)
+            config, share = group.world.config, size // self.mesh.size
+            together = 1 if one_by_one and not has_gpu() else _plans_at_once(share, config)
+            function = axes.over_agents(per_agent(group), share, shared, together)
+            return axes.over_devices(function, self.mesh, arguments, shared)
+
+        return self._piece(of_group, donate, shared)
+
+    def storing(
+        self, per_agent: PerAgent, arguments: int, donate: tuple[int, ...] = ()
+    ) -> Function:
+        """Return what runs where the buffers are."""
+
+        def of_group(group: Group, size: int) -> Function:
+            if self.replay_on_host:
+                one = per_agent(group)
+                return one if size == 1 else axes.over_agents(one, size)
+            if size == 1:
+                return axes.over_devices(per_agent(group), self.mesh, 0, arguments)
+            function = axes.over_agents(per_agent(group), size // self.mesh.size)
+            return axes.over_devices(function, self.mesh, arguments, 0)
+
+        return self._piece(of_group, donate, 0)
+
+    def _piece(
+        self, of_group: Callable[[Group, int], Function], donate: tuple[int, ...], shared: int
+    ) -> Function:
+        functions = list(map(of_group, self.groups, self.sizes))
+        piece = axes.by_group(functions, self.rows, self.sizes, shared)
+        return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
+
+    def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
+        """Compile a function of pieces, unless they are programs themselves."""
+        return function if self.replay_on_host else _jit(function, donate_argnums=donate)
+
+    def to_device(self, trees: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.replay_on_host:
+            return trees
+        places = [axes.place(self.mesh, size) for size in self.sizes]
+        return tuple(map(jax.device_put, trees, places))
+
+    def to_host(self, tree: Any) -> Any:
+        return jax.device_put(tree, self._host) if self.replay_on_host else tree
+
+
+def _init(build: _Builder) -> Function:
+    def buffer_of(group: Group) -> Function:
+        return lambda _: empty_buffer(group)
+
+    def agent_of(group: Group) -> Function:
+        return lambda key, point: agent.init(group.world, key, point, group.parts)
+
+    start, create = build.computing(agent_of, 2), build.storing(buffer_of, 1)
+
+    def init(keys: Array, points: Any) -> Any:
+        return start(keys, points), create(build.to_host(keys))
+
+    return build.whole(init)
+
+
+def _act(build: _Builder, one_agent: Function) -> Function:
+    choose = build.computing(lambda group: partial(one_agent, group.world), 2)
+    record = build.storing(lambda _: _record, 5, donate=(0,))
+
+    def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
+        memories, choices = choose(states, observation)
+        seen = build.to_host((reward, terminated, observation, choices))
+        actions = axes.along_agents([choice.action for choice in choices], build.rows)
+        return memories, record(buffers, *seen), actions
+
+    return build.whole(act, donate=(1,))
+
+
+def _record(
+    buffer: Replay, reward: Array, terminated: Array, observation: Array, choice: Choice
+) -> Replay:
+    return replay.record(buffer, reward, terminated, observation, *choice)
+
+
+def _end_episode(build: _Builder, one_agent: Function) -> Function:
+    choose = build.computing(lambda group: partial(one_agent, group.world), 3)
+    record = build.storing(lambda _: replay.record_end, 6, donate=(0,))
+
+    def end_episode(
+        states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any, done: Any
+    ) -> Any:
+        memories, planners = choose(states, observation, done)
+        seen = build.to_host((reward, terminated, observation, planners, done))
+        return memories, record(buffers, *seen)
+
+    return build.whole(end_episode, donate=(1,))
+
+
+def _discard_episode(build: _Builder) -> Function:
+    abandon = build.computing(lambda _: agent.abandon_episode, 2)
+    discard = build.storing(lambda _: replay.discard_episode, 2, donate=(0,))
+
+    def discard_episode(states: Any, buffers: Any, failed: Any) -> Any:
+        return abandon(states, failed), discard(buffers, build.to_host(failed))
+
+    return build.whole(discard_episode, donate=(1,))
+
+
+def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...]]) -> Function:
+    """Return the program of `update.update` or `pretrain`; leave each group's `names`."""
+
+    def of_group(group: Group) -> Function:
+        def learn(state: AgentState, batch: Batch, now: Array) -> Any:
+            state, plans, metrics = one_agent(group.world, state, batch, group.parts, now)
+            names[build.groups.index(group)] = tuple(metrics)
+            return state, plans, _stack(metrics)
+
+        return learn
+
+    sample = build.storing(lambda group: partial(update.sample, group.world), 2)
+    learn = build.computing(of_group, 2, shared=1, donate=(0,), one_by_one=True)
+    write = build.storing(lambda group: partial(update.write_back, group.world), 3, donate=(0,))
+
+    def program(states: Any, buffers: Any, now: Any) -> Any:
+        batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
+        states, plans, metrics = learn(states, build.to_device(batches), now)
+        by_agent = tuple(
+            jnp.atleast_2d(found)[: len(group.agents)]
+            for group, found in zip(build.groups, metrics, strict=True)
+        )
+        return states, write(buffers, batches, build.to_host(plans)), by_agent
+
+    program = build.whole(program, donate=(0, 1))
+    init = jax.eval_shape(_init(build), *initial_arguments(build.groups))
+    jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
+    return program
+
+
+def _stack(metrics: Metrics) -> Array:
+    # One array instead of thirty: a transfer each decision.
+    return jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()])
+
+
+def _evaluation_actions(build: _Builder) -> Function:
+    def of_group(group: Group) -> Function:
+        def act(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
+            config, one = group.world.config, partial(agent.evaluation_action, group.world, state)
+            together = _plans_at_once(observations.shape[0], config)
+            inputs = keys, observations, means
+            return jax.lax.map(lambda each: one(*each), inputs, batch_size=together)
+
+        return act
+
+    act = build.computing(of_group, 4)
+
+    def evaluation_actions(*args: Any) -> Any:
+        actions, means = act(*args)
+        return axes.along_agents(actions, build.rows), axes.along_agents(means, build.rows)
+
+    return _jit(evaluation_actions)
+
+
+def _policy_actions(build: _Builder) -> Function:
+    act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
+    return _jit(lambda *args: axes.along_agents(act(*args), build.rows))
+
+
+def _leaves_devices_idle(groups: tuple[Group, ...]) -> bool:
+    """Tell whether one agent's networks leave other devices idle, cores of a CPU included."""
+    return has_gpu() or all(_plans_at_once(2, group.world.config) > 1 for group in groups)
+
+
+def _plans_at_once(count: int, config: Config) -> int:
+    return runtime.at_once(count, config.plan_samples, config.hidden_dim)

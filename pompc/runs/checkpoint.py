@@ -1,0 +1,250 @@
+"""What a run needs to go on from a moment: stored whole or not at all, and verified.
+
+`checkpoints/<env step>/` holds agents (Orbax), arrays and `checkpoint.json` with the checksum of
+every file; `checkpoints/replay/` the segments of the replay buffers, to which checkpoints refer.
+No file is changed once written, and nothing is a pickle.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from jax import ShapeDtypeStruct
+from jax.sharding import SingleDeviceSharding
+
+from pompc.algorithm.agent import AgentState
+from pompc.envs.restarting import State
+from pompc.envs.vector import Feedback
+from pompc.population.groups import Group, Learners, cut_twins, with_twins, without_twins
+from pompc.runs import files, replay_segments
+from pompc.runs.files import DamagedError
+from pompc.runs.replay_segments import Arrays
+
+KEPT = 2
+CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
+_FOLDER, _REPLAY, _HEAD = "checkpoints", "replay", "checkpoint.json"
+
+
+class Snapshot(NamedTuple):
+    """A run after one of its decisions."""
+
+    decision: int
+    learners: Learners
+    feedback: Feedback
+    environments: list[State]
+    log: Arrays
+    wall_s: float
+    tables: dict[str, int]  # bytes of each table
+
+
+class Checkpoints:
+    """The checkpoints of a run that is training."""
+
+    def __init__(self, run_dir: Path, groups: tuple[Group, ...]) -> None:
+        """Begin without any."""
+        self._folder, self._groups = (run_dir / _FOLDER).absolute(), groups
+        self._repeat = groups[0].agents[0].action_repeat
+        self._segments: list[dict[str, Any]] = []  # in order; all together are the buffers
+        self._marks = [replay_segments.Mark(0, 0)] * groups[-1].rows.stop
+        self.newest: int | None = None  # decision
+
+    def save(self, snapshot: Snapshot) -> Learners:
+        """Write a checkpoint; return the learners to go on with. Keep the newest two.
+
+        Raises:
+            DiskFullError: if there is no room; earlier checkpoints stay as they are.
+        """
+        partial, learners = self._folder / ".partial", snapshot.learners
+        own = Learners(*(without_twins(part, self._groups) for part in learners))
+        with files.reporting_full_disk(self._folder):
+            try:
+                self._write(snapshot._replace(learners=own), partial)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)
+                raise
+        self._marks, self.newest = replay_segments.marks(own.buffers), snapshot.decision
+        self._clean()
+        return learners._replace(buffers=replay_segments.cleared(learners.buffers))
+
+    def _write(self, snapshot: Snapshot, partial: Path) -> None:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        segments = self._with_new_segment(snapshot)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(partial / "agents", snapshot.learners.states)
+        files.write_arrays(partial / "arrays.npz", _arrays(snapshot))
+        body = {
+            "decision": snapshot.decision,
+            "wall_s": snapshot.wall_s,
+            "tables": snapshot.tables,
+            "segments": segments,
+            "files": {str(path.relative_to(partial)): files.checksum(path)
+                      for path in sorted(partial.rglob("*")) if path.is_file()},
+        }  # fmt: skip
+        text = json.dumps({"sha256": _digest(body), "body": body}, indent=1)
+        files.write_text(partial / _HEAD, text + "\n")
+        target = self._folder / str(snapshot.decision * self._repeat)
+        shutil.rmtree(target, ignore_errors=True)  # one that was found damaged
+        partial.rename(target)
+        files.sync_folder(self._folder)
+        self._segments = segments
+
+    def _with_new_segment(self, snapshot: Snapshot) -> list[dict[str, Any]]:
+        """Write what is new in the buffers; return the segments that make them up."""
+        buffers, earlier, marks = snapshot.learners.buffers, self._segments, self._marks
+        whole = sum(leaf.nbytes for leaf in jax.tree.leaves(buffers))
+        if sum(segment["bytes"] for segment in earlier) > CHAIN * whole:
+            earlier, marks = [], [replay_segments.Mark(0, 0)] * len(marks)
+        path = self._folder / _REPLAY / f"{snapshot.decision}{'' if earlier else '-whole'}.npz"
+        path.parent.mkdir(exist_ok=True)
+        files.write_arrays(path, replay_segments.new_rows(buffers, marks))
+        size = path.stat().st_size
+        return [*earlier, {"name": path.name, "sha256": files.checksum(path), "bytes": size}]
+
+    def _clean(self) -> None:
+        """Remove old checkpoints, and segments that none refers to."""
+        for step in saved_steps(self._folder.parent)[:-KEPT]:
+            shutil.rmtree(self._folder / str(step))
+        used: set[str] = set()
+        for step in saved_steps(self._folder.parent):
+            with suppress(DamagedError):
+                used |= {s["name"] for s in _read(self._folder / str(step))["segments"]}
+        for path in (self._folder / _REPLAY).iterdir():
+            if path.name not in used:
+                path.unlink()
+
+    def restore(self, start: Learners) -> Snapshot | None:
+        """Return the newest checkpoint that is whole; None where there is none.
+
+        Damaged ones are named and removed. Arrays lie where those of `start` do, which are the
+        learners at their start.
+        """
+        for step in reversed(saved_steps(self._folder.parent)):
+            try:
+                return self._restore(self._folder / str(step), start)
+            except DamagedError as error:
+                print(f"{error}: the checkpoint before it is used", flush=True)
+                shutil.rmtree(self._folder / str(step))
+        return None
+
+    def _restore(self, path: Path, start: Learners) -> Snapshot:
+        body = verified(path)
+        segments = []
+        for segment in body["segments"]:
+            found = self._folder / _REPLAY / segment["name"]
+            _require(found.exists() and files.checksum(found) == segment["sha256"], found)
+            segments.append(found)
+        arrays = files.read_arrays(path / "arrays.npz")
+        counted = _part(arrays, "replay")
+        own = without_twins(start.buffers, self._groups)
+        own = replay_segments.rebuild(own, map(files.read_arrays, segments), counted)
+        states = _read_agents(path, start.states, self._groups)
+        self._segments, self._marks = body["segments"], replay_segments.marks(own)
+        self.newest = body["decision"]
+        count = len({name.split(".")[0] for name in _part(arrays, "environment")})
+        return Snapshot(
+            decision=body["decision"],
+            learners=Learners(states, with_twins(own, start.buffers)),
+            feedback=Feedback(**_part(arrays, "feedback")),
+            environments=[_part(arrays, f"environment.{index}") for index in range(count)],
+            log=_part(arrays, "log"),
+            wall_s=body["wall_s"],
+            tables=body["tables"],
+        )
+
+
+def saved_steps(run_dir: Path) -> list[int]:
+    """Return the environment steps of the checkpoints in a run, oldest first."""
+    folder = run_dir / _FOLDER
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
+
+
+def restore_agents(
+    run_dir: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+) -> tuple[AgentState, ...]:
+    """Read the agents of a run's newest checkpoint that is whole.
+
+    Raises:
+        FileNotFoundError: if there is none.
+    """
+    folder = (run_dir / _FOLDER).absolute()
+    for step in reversed(saved_steps(run_dir)):
+        try:
+            verified(folder / str(step))
+            return _read_agents(folder / str(step), like, groups)
+        except DamagedError as error:
+            print(f"{error}: the checkpoint before it is used", flush=True)
+    raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint's head says, once every file has its checksum.
+
+    Raises:
+        DamagedError: naming the first file that differs.
+    """
+    body = _read(path)
+    for name, found in body["files"].items():
+        _require((path / name).exists() and files.checksum(path / name) == found, path / name)
+    return body
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        head = json.loads((path / _HEAD).read_text())
+        body = head["body"]
+        whole = head["sha256"] == _digest(body)
+    except (OSError, ValueError, KeyError, TypeError):
+        body, whole = {}, False
+    _require(whole, path / _HEAD)
+    return body
+
+
+def _require(whole: bool, path: Path) -> None:
+    if not whole:
+        raise DamagedError(f"{path} is damaged")
+
+
+def _digest(body: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _read_agents(
+    path: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+) -> tuple[AgentState, ...]:
+    here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
+    shapes = jax.tree.map(
+        lambda leaf: ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
+    )
+    shapes = cut_twins(shapes, groups, lambda leaf, n: leaf.update(shape=(n, *leaf.shape[1:])))
+    with ocp.StandardCheckpointer() as checkpointer:
+        return with_twins(checkpointer.restore(path / "agents", shapes), like)
+
+
+def _arrays(snapshot: Snapshot) -> Arrays:
+    """Name all arrays of a snapshot but the agents' and the buffers' rows."""
+    parts: dict[str, Mapping[str, Any]] = {
+        "feedback": snapshot.feedback._asdict(),
+        "log": snapshot.log,
+        "replay": replay_segments.counters(snapshot.learners.buffers),
+    }
+    parts |= {f"environment.{i}": state for i, state in enumerate(snapshot.environments)}
+    return {
+        f"{part}.{name}": np.asarray(value)
+        for part, values in parts.items()
+        for name, value in values.items()
+    }
+
+
+def _part(arrays: Arrays, part: str) -> Arrays:
+    start = f"{part}."
+    return {name.removeprefix(start): v for name, v in arrays.items() if name.startswith(start)}

@@ -1,0 +1,205 @@
+"""What a run leaves on disk, and how it is read back as one tidy table."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+
+import pompc
+from pompc.errors import ConfigError
+from pompc.runs import files
+from pompc.settings.config import Config
+
+TABLES = ("returns.csv", "metrics.csv")
+EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
+ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
+
+
+def open_run(config: Config, run_dir: Path) -> bool:
+    """Make or check the folder of a run; return False if it holds this run, finished.
+
+    Raises:
+        ConfigError: if the folder holds another configuration.
+    """
+    path = run_dir / "config.json"
+    if path.exists():
+        _require_same(config, read_config(run_dir), run_dir)
+        return not read_provenance(run_dir).get("finished")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    files.write_text(path, config.to_json())
+    return True
+
+
+def table_sizes(run_dir: Path) -> dict[str, int]:
+    """Return the size of each table, in bytes; 0 where it is not there yet."""
+    paths = [run_dir / name for name in TABLES]
+    return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
+
+
+def cut_tables(run_dir: Path, sizes: Mapping[str, int]) -> None:
+    """Cut off what was written to the tables after a checkpoint."""
+    for name in TABLES:
+        path, size = run_dir / name, sizes.get(name, 0)
+        if size:
+            os.truncate(path, size)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def read_config(run_dir: Path) -> Config:
+    """Read the configuration of a run.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+    """
+    path = Path(run_dir) / "config.json"
+    if not path.exists():
+        raise ConfigError(f"{str(run_dir)!r} holds no run: there is no config.json in it")
+    return Config.from_json(path.read_text())
+
+
+def _require_same(config: Config, found: Config, run_dir: Path) -> None:
+    # One value at a time: of the agents, what tells them apart is a tuple.
+    ours, theirs = dataclasses.asdict(config), dataclasses.asdict(found)
+    changed = [f"{name} {theirs[name]!r}, not {ours[name]!r}" for name in ours
+               if ours[name] != theirs[name]]  # fmt: skip
+    if not changed and config.to_json() != found.to_json():
+        changed = ["other agents"]
+    if changed:
+        raise ConfigError(
+            f"{str(run_dir)!r} holds a run of another configuration ({'; '.join(changed)}): "
+            "choose another run_dir"
+        )
+
+
+def read_provenance(run_dir: Path) -> dict[str, Any]:
+    """Read provenance.json; empty where there is none."""
+    path = run_dir / "provenance.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
+    """Write provenance.json: the commit and version of this code, and what the caller knows."""
+    known = {"pompc": pompc.__version__, "commit": commit()}
+    files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
+
+
+@cache
+def commit() -> str | None:
+    """Return the commit of this code, marked if files differ from it; None outside a checkout.
+
+    That of the first call stays: a checkout may move on while a process trains.
+    """
+    git = ["git", "-C", str(ROOT)]
+    try:
+        found = subprocess.run(
+            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--untracked-files=no", "pompc"],
+            capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found + (" with changes" if changed else "")
+
+
+def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Append rows to a CSV file, whose header is the first row's keys."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_runs(path: str | Path) -> pd.DataFrame:
+    """Return the evaluations below `path`, one row each, with the run's folder in `run`.
+
+    Args:
+        path: a run, or a folder that holds runs at any depth.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    root = Path(path)
+    found = sorted(path for path in root.rglob("returns.csv") if files.whole_lines(path))
+    if not found:
+        raise ConfigError(f"no run found in {str(path)!r}: there is no returns.csv below it")
+    tables = [read_table(path).assign(run=str(path.parent)) for path in found]
+    return pd.concat(tables, ignore_index=True)
+
+
+def load_episodes(run_dir: str | Path) -> pd.DataFrame:
+    """Return what the episodes of a run's newest evaluation earned, one row a decision of each.
+
+    Columns: `agent`, numbered as its rows in returns.csv; `task, method, lam, prior, seed` and
+    `env_step` of the evaluation; `episode`, `decision` (both from 0) and `reward`.
+
+    Raises:
+        FileNotFoundError: if the folder holds no evaluation, or one of an earlier version.
+    """
+    path = Path(run_dir) / EPISODES
+    stored = files.read_arrays(path) if path.exists() else {}
+    if "rewards" not in stored:
+        raise FileNotFoundError(f"there is no {EPISODES} with rewards in {str(run_dir)!r}")
+    agents = read_table(Path(run_dir) / "returns.csv")
+    agents = agents.loc[agents["env_step"] == stored["env_step"]].reset_index(drop=True)
+    columns = ["task", "method", "lam", "prior", "seed", "env_step"]
+    index = pd.MultiIndex.from_product(
+        [range(size) for size in stored["rewards"].shape], names=["agent", "episode", "decision"]
+    )
+    rewards = pd.DataFrame({"reward": stored["rewards"].ravel()}, index=index)
+    return rewards.dropna().reset_index().join(agents[columns], on="agent")
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a table of a run; a last line that was not finished is left out."""
+    return pd.read_csv(io.StringIO(files.whole_lines(path)))
+
+
+def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
+    """Return the configuration and run folder from a notebook's parameters, its `globals()`.
+
+    Every plain value (string, number, list, None) whose name does not begin with an underscore
+    counts as a parameter, so that a mistyped one is found; None means the default. Without
+    `run_dir`, a run goes where papermill writes the executed notebook.
+
+    Raises:
+        ConfigError: for unknown names or values that are not allowed.
+    """
+    plain = (str, int, float, list, tuple, type(None))
+    given: dict[str, Any] = {
+        name: value
+        for name, value in names.items()
+        if not name.startswith("_")
+        and name != "In"  # IPython's own list
+        and isinstance(value, plain)
+        and value is not None
+    }
+    run_dir = given.pop("run_dir", None)
+    return Config(**given), Path(str(run_dir)) if run_dir else _executed_notebook_folder()
+
+
+def _executed_notebook_folder() -> Path:
+    """Return the folder of the notebook that papermill, our parent process, writes."""
+    parent = psutil.Process().parent()
+    arguments = parent.cmdline() if parent else []
+    notebooks = [argument for argument in arguments if argument.endswith(".ipynb")]
+    if len(notebooks) == 2:
+        return Path(notebooks[1]).parent
+    return (ROOT if (ROOT / "book").is_dir() else Path()) / "runs" / "quickstart"

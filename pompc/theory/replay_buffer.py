@@ -1,0 +1,210 @@
+"""Appendix G on the replay buffer of a run: `python -m pompc.theory.replay_buffer RUN_DIR`.
+
+Around each of several rows the nearest neighbours stand in for the visits of one state; of their
+planners the exact variances are written to a small table, which outlives the run's checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pompc import runs
+from pompc.errors import ConfigError
+from pompc.results.intervals import stratified_bootstrap
+from pompc.runs import checkpoint, files
+from pompc.runs.files import DamagedError
+from pompc.theory import variances
+from pompc.theory.gradient_variance import ESTIMATORS, PARAMETERS, REFERENCES
+from pompc.theory.variances import StoredPlanners
+
+TABLE = runs.ROOT / "runs" / "appendix-g" / "planners.csv"  # the table that comes with us
+_ORIGIN = ["task", "method", "lam", "prior", "seed", "env_step", "commit"]
+_KEYS = ["row", "neighbours", "samples", "parameter", "estimator"]
+
+
+class Sizes(NamedTuple):
+    """How much of a buffer is measured."""
+
+    rows: int = 20  # states
+    neighbours: int = 64  # K: rows that stand in for the visits of one, itself among them
+    samples: int = 16  # N: planners of an update
+
+
+_SIZES = Sizes()
+
+
+def without_seeding(stored: StoredPlanners, seeding: int) -> StoredPlanners:
+    """Leave out the first `seeding` rows, and all that hold N(0, σ_max²) and no plan.
+
+    Reanalyse makes plans for most of the first ones, too, but no planner chose their actions. An
+    episode that ended in that phase has a row more, so that as many of its last rows can stay.
+    """
+    made = np.any(stored.plan.mean != 0.0, axis=-1)
+    made[:seeding] = False
+    plan = stored.plan._replace(mean=stored.plan.mean[made], std=stored.plan.std[made])
+    return StoredPlanners(stored.observation[made], plan)
+
+
+def spread_rows(size: int, count: int, generator: np.random.Generator) -> np.ndarray:
+    """Return `count` of `size` rows, `[count]`: one drawn in each of as many equal parts.
+
+    Raises:
+        ConfigError: unless there are 1 to `size` of them.
+    """
+    if not 1 <= count <= size:
+        raise ConfigError(f"rows is {count}, but must be between 1 and the {size} that hold a plan")
+    edges = np.linspace(0, size, count + 1).astype(int)
+    return generator.integers(edges[:-1], edges[1:])
+
+
+def measure_planners(
+    stored: StoredPlanners, sizes: Sizes, generator: np.random.Generator
+) -> pd.DataFrame:
+    """Return the exact variances of g1 and g2 around several rows of a buffer.
+
+    Args:
+        stored: rows that hold a plan, as `without_seeding` returns them.
+        sizes: how many, and N.
+        generator: draws the rows; the only randomness.
+
+    Returns:
+        One row for each `row, parameter, estimator`, with a column for each reference.
+
+    Raises:
+        ConfigError: if the buffer has fewer rows, or `samples` is less than 1.
+    """
+    tables = []
+    for row in spread_rows(len(stored.observation), sizes.rows, generator):
+        near = variances.nearest_rows(stored.observation, int(row), sizes.neighbours)
+        mean, std = (part[near] for part in stored.plan)
+        found = variances.measure(mean, std, sizes.samples)
+        tables.append(found.assign(row=int(row), neighbours=sizes.neighbours))
+    long = pd.concat(tables, ignore_index=True)
+    wide: Any = long.pivot_table(index=_KEYS, columns="reference", values="variance", sort=False)
+    return wide[list(REFERENCES)].reset_index().rename_axis(columns=None)
+
+
+def measure_run(
+    run_dir: Path, sizes: Sizes = _SIZES, seed: int = 0, agent: int = 0
+) -> pd.DataFrame:
+    """Measure the newest checkpoint of a run: `measure_planners`, with columns of its origin.
+
+    Args:
+        run_dir: the run, with its checkpoints.
+        sizes: as there.
+        seed: of the draw of rows.
+        agent: which one of a population.
+
+    Raises:
+        ConfigError: if there is no run, no such agent, or too little in its buffer.
+        FileNotFoundError: if the run has no checkpoint.
+        DamagedError: if its newest checkpoint is damaged.
+    """
+    config = runs.read_config(run_dir)
+    found = variances.read_planners(run_dir, agent)
+    one = config.agents[agent]
+    stored = without_seeding(found, one.seeding_decisions)
+    table = measure_planners(stored, sizes, np.random.default_rng(seed))
+    origin = {name: getattr(one, name) for name in _ORIGIN[:5]}
+    origin["env_step"] = checkpoint.saved_steps(run_dir)[-1]
+    origin["commit"] = runs.read_provenance(run_dir).get("commit") or "unknown"
+    return pd.DataFrame(table.assign(**origin), columns=[*_ORIGIN, *_KEYS, *REFERENCES])
+
+
+def read(path: Path = TABLE) -> pd.DataFrame:
+    """Read a table that `measure_run` made.
+
+    Raises:
+        ConfigError: if there is none, or it is something else.
+    """
+    if not path.exists():
+        raise ConfigError(
+            f"there is no {str(path)!r}: python -m pompc.theory.replay_buffer makes it"
+        )
+    table = pd.read_csv(path, dtype={"commit": str})
+    missing = [name for name in [*_ORIGIN, *_KEYS, *REFERENCES] if name not in table]
+    if missing:
+        raise ConfigError(f"{str(path)!r} lacks {', '.join(missing)}")
+    return table
+
+
+def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
+    """Return Var g2 / Var g1: medians over rows, with 95 % bootstrap intervals.
+
+    The rows are of one run: the interval says how much its states differ, and nothing of seeds.
+
+    Args:
+        table: from `measure_run` or `read`.
+        generator: of the bootstrap.
+
+    Returns:
+        One row for each parameter and estimator; of each g2 the ratio, and in how many rows of
+        the buffer that of the normalised one exceeds 1, as the other's never does (Eq. 52).
+    """
+    lines = []
+    for parameter in PARAMETERS:
+        for estimator in ESTIMATORS:
+            own = table[(table["parameter"] == parameter) & (table["estimator"] == estimator)]
+            line = {"parameter": parameter, "estimator": estimator.replace("_", " ")}
+            # Both references of the same rows: what is equal has equal intervals.
+            ratio = np.asarray(own[list(REFERENCES[1:])], float) / np.asarray(own[["replayed"]])
+            found = np.transpose(stratified_bootstrap([ratio], np.median, generator))
+            for reference, numbers in zip(REFERENCES[1:], found, strict=True):
+                line[reference] = "{:.2g} [{:.2g}, {:.2g}]".format(*numbers)
+            above = int(np.sum(own["normalised"] > own["replayed"]))
+            lines.append({**line, "normalised > 1": f"{above} of {len(own)}"})
+    return pd.DataFrame(lines).set_index(["parameter", "estimator"])
+
+
+def origin(table: pd.DataFrame) -> str:
+    """Return in a sentence which run and what of it a table holds."""
+    first = table.iloc[0]
+    return (
+        f"{first['task']}: {first['method']}, λ = {float(first['lam']):g}, prior {first['prior']}, "
+        f"seed {first['seed']}, the buffer after {first['env_step']:,} environment steps, commit "
+        f"{str(first['commit'])[:7]}; {table['row'].nunique()} rows with {first['neighbours']} "
+        f"neighbours each, N = {first['samples']}."
+    )
+
+
+def _arguments(values: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m pompc.theory.replay_buffer", description=__doc__)
+    parser.add_argument("run_dir", type=Path, help="folder of a run with checkpoints")
+    parser.add_argument("--to", type=Path, default=TABLE, metavar="FILE",
+                        help="table to write (default: runs/appendix-g/planners.csv)")  # fmt: skip
+    for name, meaning in (("rows", "states"), ("neighbours", "rows that stand in for one state"),
+                          ("samples", "planners of an update")):  # fmt: skip
+        default = getattr(_SIZES, name)
+        parser.add_argument(f"--{name}", type=int, default=default, metavar="NUMBER",
+                            help=f"{meaning} (default: {default})")  # fmt: skip
+    parser.add_argument("--agent", type=int, default=0, metavar="NUMBER",
+                        help="which one of a population (default: 0)")  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="NUMBER",
+                        help="of the draw of rows (default: 0)")  # fmt: skip
+    return parser.parse_args(values)
+
+
+def main(values: Sequence[str]) -> None:
+    """Measure a run, write the table and print the ratios of variances."""
+    arguments = _arguments(values)
+    sizes = Sizes(arguments.rows, arguments.neighbours, arguments.samples)
+    try:
+        table = measure_run(arguments.run_dir, sizes, arguments.seed, arguments.agent)
+    except (ConfigError, FileNotFoundError, DamagedError) as error:
+        sys.exit(str(error))
+    arguments.to.parent.mkdir(parents=True, exist_ok=True)
+    files.write_text(arguments.to, table.to_csv(index=False, float_format="%.6g"))
+    written = read(arguments.to)
+    print(origin(written))
+    print(ratios(written, np.random.default_rng(arguments.seed)).to_string())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

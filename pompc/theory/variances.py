@@ -1,0 +1,190 @@
+"""Appendix G as tidy tables: over N, K and planner drift, and for the planners of a buffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pompc.errors import ConfigError
+from pompc.runs import checkpoint, files
+from pompc.theory.gradient_variance import (
+    ESTIMATORS,
+    PARAMETERS,
+    REFERENCES,
+    Normal,
+    Setting,
+    exact_moments,
+    geometric_mean,
+)
+
+
+class StoredPlanners(NamedTuple):
+    """Rows of a replay buffer, oldest slot first: where plans were made, and what they were."""
+
+    observation: np.ndarray  # [C, O]
+    plan: Normal  # [C, A], in action space
+
+
+def normal_planners(number: int, spread: float, std: float) -> Normal:
+    """Return `number` planners `[K, 1]` with normally distributed means of variance spread².
+
+    The means are quantiles, scaled to that variance: no generator, no sampling error.
+
+    Raises:
+        ConfigError: if there are no planners, or spread or std are negative.
+    """
+    _check_planners(number, spread, std)
+    quantiles = NormalDist()
+    means = np.array([quantiles.inv_cdf((k + 0.5) / number) for k in range(number)])
+    means *= spread / max(float(means.std()), 1e-300)  # a single planner has no spread
+    return Normal(means[:, None], np.full((number, 1), std))
+
+
+def drifting_planners(number: int, drift: float, std: float) -> Normal:
+    """Return `number` planners `[K, 1]` whose mean moves steadily from -drift / 2 to drift / 2.
+
+    A buffer that was filled while the policy, and with it the planner, moved.
+
+    Raises:
+        ConfigError: as `normal_planners` does.
+    """
+    _check_planners(number, drift, std)
+    means = np.linspace(-0.5 * drift, 0.5 * drift, number) if number > 1 else np.zeros(1)
+    return Normal(means[:, None], np.full((number, 1), std))
+
+
+def compare(
+    policy: Normal,
+    planners: Normal,
+    samples: int,
+    estimators: Iterable[str] = ("score",),
+    whole: bool = False,
+) -> pd.DataFrame:
+    """Return the exact variances as rows `parameter, estimator, reference, samples, variance`.
+
+    `variance` is the sum over actions; arguments as in `exact_moments` and `Setting`.
+
+    Raises:
+        ConfigError: as `exact_moments` does.
+    """
+    rows = []
+    for parameter in PARAMETERS:
+        for estimator in estimators:
+            found = exact_moments(policy, planners, Setting(samples, parameter, estimator, whole))
+            rows += [
+                {"parameter": parameter, "estimator": estimator, "reference": reference,
+                 "samples": samples, "variance": float(moments.variance.sum())}
+                for reference, moments in zip(REFERENCES, found, strict=True)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def sweep(
+    policy: Normal,
+    over: str,
+    planners: dict[float, Normal],
+    samples: dict[float, int],
+    whole: bool = False,
+) -> pd.DataFrame:
+    """Return `compare` for several buffers, with one more column `over` that tells them apart.
+
+    Args:
+        policy: π_θ, `[A]`.
+        over: name of the new column.
+        planners: value of that column -> planners `[K, A]`.
+        samples: value of that column -> N.
+        whole: the KL, and not its cross-entropy alone.
+
+    Raises:
+        ConfigError: as `exact_moments` does.
+    """
+    tables = [
+        compare(policy, planners[value], samples[value], whole=whole).assign(**{over: value})
+        for value in planners
+    ]
+    return pd.concat(tables, ignore_index=True)
+
+
+def measure(
+    means: np.ndarray, stds: np.ndarray, samples: int = 16, policy: Normal | None = None
+) -> pd.DataFrame:
+    """Return `compare`, all estimators, for planners that a replay buffer holds.
+
+    Appendix G isolates planners that share a state: choose rows with `nearest_rows` first.
+
+    Args:
+        means: of the stored planners, `[K, A]`.
+        stds: their standard deviations, `[K, A]`.
+        samples: N, planners of an update.
+        policy: π_s at that state, `[A]`; without one, a policy that has reached the adaptive prior.
+
+    Raises:
+        ConfigError: as `exact_moments` does.
+    """
+    if np.ndim(means) != 2 or np.shape(means) != np.shape(stds):
+        shapes = np.shape(means), np.shape(stds)
+        raise ConfigError(f"means and stds have shapes {shapes}, not [K, A] both")
+    planners = Normal(np.asarray(means, np.float64), np.asarray(stds, np.float64))
+    return compare(policy or geometric_mean(planners), planners, samples, ESTIMATORS)
+
+
+def nearest_rows(observations: np.ndarray, row: int, count: int) -> np.ndarray:
+    """Return the `count` rows `[count]` whose observations `[C, O]` are nearest to that of `row`.
+
+    Distances are Euclidean, each entry in units of its standard deviation over the buffer.
+
+    Raises:
+        ConfigError: if there is no such row, or fewer than `count` of them.
+    """
+    if not (0 <= row < len(observations) and 1 <= count <= len(observations)):
+        raise ConfigError(
+            f"row {row} and {count} neighbours of it: the buffer holds {len(observations)} rows"
+        )
+    scale = np.maximum(observations.std(axis=0), 1e-9)  # an entry that never changes counts 0
+    distance = np.sum(np.square((observations - observations[row]) / scale), axis=-1)
+    return np.argsort(distance, kind="stable")[:count]
+
+
+def read_planners(run_dir: str | Path, agent: int = 0) -> StoredPlanners:
+    """Read the planners that a run's newest checkpoint holds, in the order of the buffer's slots.
+
+    Rows of the seeding phase, whose plans are N(0, σ_max²), are among them.
+
+    Raises:
+        FileNotFoundError: if the run has no checkpoint.
+        ConfigError: if the run has no such agent.
+    """
+    run_dir = Path(run_dir)
+    steps = checkpoint.saved_steps(run_dir)
+    if not steps:
+        raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
+    folder = run_dir / "checkpoints"
+    body = checkpoint.verified(folder / str(steps[-1]))
+    names = ("observation", "mean", "std")
+    rings: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
+    for segment in body["segments"]:
+        arrays = files.read_arrays(folder / "replay" / segment["name"])
+        if f"{agent}.slot" not in arrays:
+            raise ConfigError(f"agent is {agent}, but the run in {str(run_dir)!r} has fewer agents")
+        for name in names:
+            rings[name].update(zip(arrays[f"{agent}.slot"], arrays[f"{agent}.{name}"], strict=True))
+        for name in ("mean", "std"):
+            replanned = arrays[f"{agent}.replanned"], arrays[f"{agent}.replanned_{name}"]
+            rings[name].update(zip(*replanned, strict=True))
+    slots = sorted(rings["observation"])
+    stacked = (np.stack([rings[name][slot] for slot in slots]) for name in names)
+    observation, mean, std = (np.asarray(ring, np.float64) for ring in stacked)
+    return StoredPlanners(observation, Normal(mean, std))
+
+
+def _check_planners(number: int, spread: float, std: float) -> None:
+    if number < 1 or spread < 0.0 or std <= 0.0:
+        raise ConfigError(
+            f"{number} planners, spread {spread!r}, std {std!r}: there must be at least one "
+            "planner, spread >= 0 and std > 0"
+        )

@@ -1,0 +1,1 @@
+"""The loop around the agents: environments, clocks, tables, evaluations."""

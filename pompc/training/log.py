@@ -1,0 +1,125 @@
+"""What a run logs beside its returns: metrics.csv, and where the time went."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pompc import runs
+from pompc.population.programs import Programs
+
+
+class NonFiniteError(RuntimeError):
+    """A loss or metric became NaN or infinite; the last good checkpoint is kept."""
+
+
+class Log:
+    """Means of the metrics between rows of metrics.csv, and where the time went."""
+
+    def __init__(self, programs: Programs, folder: Path) -> None:
+        """Start the first interval; metrics that a group does not have stay empty."""
+        self._names, self._path = programs.metric_names, folder / "metrics.csv"
+        self._groups = programs.groups
+        self._columns = list(dict.fromkeys(name for names in self._names for name in names))
+        self.rate = 0.0  # decisions a second of the whole population, over the last interval
+        self._agents = sum(len(group.agents) for group in self._groups)
+        self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
+        self._running: tuple[int, Sequence[jax.Array]] | None = None
+        self._clear()
+
+    def _clear(self) -> None:
+        self._sums = [
+            np.zeros((len(group.agents), len(names)))
+            for group, names in zip(self._groups, self._names, strict=True)
+        ]
+        self._seconds = np.zeros(3)
+        self._updates = self._decisions = 0
+
+    def add(self, decision: int, metrics: Sequence[jax.Array]) -> None:
+        """Add the metrics `[G, M]` of each group from one update, which may still be running."""
+        self.settle()
+        self._running = decision, metrics
+
+    @property
+    def running(self) -> Sequence[jax.Array] | None:
+        """The metrics of the newest update, which were not looked at yet."""
+        return self._running and self._running[1]
+
+    def settle(self) -> None:
+        """Wait for the newest update and look at its metrics.
+
+        Raises:
+            NonFiniteError: if one is NaN or infinite.
+        """
+        if self._running is None:
+            return
+        decision, metrics = self._running
+        self._running = None
+        found = jax.device_get(metrics)
+        self.check(decision, found, self._names)
+        for total, values in zip(self._sums, found, strict=True):
+            total += values
+        self._updates += 1
+
+    def check(
+        self, decision: int, metrics: Sequence[np.ndarray], names: Sequence[tuple[str, ...]]
+    ) -> None:
+        """Raise NonFiniteError that names the first term that is NaN or infinite."""
+        for group, values, terms in zip(self._groups, metrics, names, strict=True):
+            bad = np.argwhere(~np.isfinite(values))
+            if len(bad):
+                agent, term = bad[0]
+                raise NonFiniteError(
+                    f"{terms[term]} of agent {group.rows.start + agent} is {values[agent, term]} "
+                    f"at decision {decision}: training stopped, the last good checkpoint is kept"
+                )
+
+    def save(self) -> dict[str, np.ndarray]:
+        """Return what `load` needs to go on with this interval."""
+        self.settle()
+        sums = {f"sums.{index}": values for index, values in enumerate(self._sums)}
+        counts = np.array([self._updates, self._decisions])
+        own = {"counts": counts, "seconds": self._seconds, "discarded": self.discarded}
+        return sums | own | {"rate": np.array(self.rate)}
+
+    def load(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on where `save` was called."""
+        self._sums = [state[f"sums.{index}"] for index in range(len(self._sums))]
+        self._updates, self._decisions = (int(count) for count in state["counts"])
+        self._seconds, self.discarded = state["seconds"], state["discarded"]
+        self.rate = float(state["rate"])
+
+    def tick(self, seconds: np.ndarray) -> None:
+        """Add the seconds of one decision: plan, environment, waiting for the update."""
+        self._seconds += seconds
+        self._decisions += 1
+
+    def write(self, decision: int, action_repeat: int) -> None:
+        """Append one row an agent, then start the next interval."""
+        self.settle()
+        total = self._seconds.sum()
+        self.rate = self._agents * self._decisions / total
+        shares = (self._seconds / total).round(4)
+        head = {
+            "env_step": decision * action_repeat,
+            "decision": decision,
+            "agent": 0,
+            "decisions_per_s": round(self.rate, 2),
+            "plan_share": shares[0],
+            "environment_share": shares[1],
+            "update_share": shares[2],
+        }
+        rows: list[dict[str, Any]] = []
+        for names, sums in zip(self._names, self._sums, strict=True):
+            means = sums / self._updates if self._updates else np.full_like(sums, np.nan)
+            for values in means:
+                found = dict(zip(names, (f"{value:.6g}" for value in values), strict=True))
+                metrics = {name: found.get(name, "") for name in self._columns}
+                lost = {"discarded_episodes": self.discarded[len(rows)]}
+                rows.append(head | {"agent": len(rows)} | metrics | lost)
+        runs.append_rows(self._path, rows)
+        self._clear()

@@ -1,0 +1,277 @@
+"""The training loop (Algorithm 2) for a population of agents."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pompc import envs, runs, runtime
+from pompc.envs import Vector, make_vector
+from pompc.envs.vector import Feedback
+from pompc.population import cost
+from pompc.population.compile import compile_ahead
+from pompc.population.groups import Group, Learners, initial_arguments, make_groups
+from pompc.population.programs import make_programs
+from pompc.runs import lock, room
+from pompc.runs.checkpoint import Checkpoints, Snapshot
+from pompc.runs.files import reporting_full_disk, write_arrays
+from pompc.runs.signals import Interrupted, Interruption
+from pompc.settings.config import Config
+from pompc.training.decision import close_episodes, decide, discard_episodes, first_feedback
+from pompc.training.evaluation import Evaluation, Returns, training_seed
+from pompc.training.log import Log
+from pompc.training.progress import Progress, first_line
+
+LOG_INTERVAL = 500  # decisions between rows of metrics.csv
+
+
+def train(config: Config, run_dir: str | Path) -> None:
+    """Train the agents of a configuration; leave tables and checkpoints in `run_dir`.
+
+    A finished run of the same configuration is left alone; an unfinished one goes on from its
+    newest checkpoint.
+
+    Raises:
+        ConfigError: if `run_dir` holds another configuration or is held by a live process, or if
+            disk or memory are too small.
+        DiskFullError: if the disk fills; the last checkpoint is kept.
+        Interrupted: after SIGTERM, SIGUSR1 or Ctrl-C, with a checkpoint to go on from.
+        NonFiniteError: if a loss becomes NaN or infinite.
+        RuntimeError: if an environment fails again and again.
+    """
+    folder = Path(run_dir)
+    if not runs.open_run(config, folder):
+        print(f"{folder} holds this run, finished: nothing to do")
+        return
+    count = len(config.agents)
+    # The order of the environments is that of the groups, which needs no environment to be known.
+    agents = [agent for group in make_groups(config.agents, 0, 0) for agent in group.agents]
+    seeds = [training_seed(agent) for agent in agents]
+    with (
+        lock.held(folder) as own_lock,
+        Interruption() as interruption,
+        reporting_full_disk(folder),
+        make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
+    ):
+        # Only now: JAX starts here, and the workers of the environments were to start before it.
+        runtime.configure(config.matmul_precision)
+        groups = make_groups(agents, vector.observation_dim, vector.action_dim)
+        _Training(config, groups, vector, folder, own_lock).run(interruption)
+
+
+def environment_workers(count: int) -> int:
+    """Return the worker processes for `count` environments: none for one, else one a core."""
+    return min(count, runtime.cores()) if count > 1 else 0
+
+
+def update_due(config: Config, decision: int) -> bool | None:
+    """Tell whether a decision's update reanalyses; None: no update. Lines 10 to 15."""
+    if decision <= config.seeding_decisions or decision % config.update_every:
+        return None
+    before = config.seeding_decisions // config.update_every
+    return (decision // config.update_every - before) % config.reanalyse_interval == 0
+
+
+class _Training:
+    """One run: the programs, the environments, and the clocks and tables around them."""
+
+    def __init__(
+        self,
+        config: Config,
+        groups: tuple[Group, ...],
+        vector: Vector,
+        folder: Path,
+        own_lock: Path,
+    ) -> None:
+        self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
+        self.agents = [agent for group in groups for agent in group.agents]
+        self.began = time.perf_counter()
+        self.programs = compile_ahead(make_programs(groups), config.evaluation_episodes)
+        self.returns = Returns(self.programs, config.evaluation_episodes)
+        self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
+        self.progress = Progress(config)
+        self.log = Log(self.programs, folder)
+        self.checkpoints = Checkpoints(folder, groups)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Gather the facts of provenance.json, print what is about to run, and check its needs."""
+        on_host, groups = self.programs.replay_on_host, self.programs.groups
+        agents, replay = (
+            sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in self.learners
+        )
+        in_host_memory = on_host or not runtime.has_gpu()
+        needed = room.needs(agents, replay, in_host_memory)
+        self.facts = {
+            "finished": False,
+            "agents": len(self.agents),
+            "parameters": _size(self.learners, self.programs.sizes),
+            "agent_devices": self.programs.devices,
+            "local_devices": jax.local_device_count(),
+            "replay_bytes": replay,
+            "replay_memory": "host" if on_host else "device",
+            "disk_bytes": needed.disk,
+            "terminations": self.config.terminations,
+            **envs.describe(self.config.task),
+            **runtime.describe(),
+        }
+        seconds = cost.estimated_seconds(groups, self.programs.devices)
+        print(first_line(self.config, self.facts, seconds), flush=True)
+        room.check(self.folder, needed)
+
+    def run(self, interruption: Interruption) -> None:
+        """Seed, learn, evaluate; write tables and checkpoints as it goes."""
+        runs.write_provenance(self.folder, self.facts)
+        done, feedback = self.begin()
+        for decision in range(done + 1, self.config.decisions + 1):
+            feedback = self.decide(decision, feedback)
+            if decision == self.config.seeding_decisions:
+                self.pretrain(decision)
+            if self._evaluates(decision):
+                self.evaluate(decision, feedback)
+            if interruption.received and decision < self.config.decisions:
+                self.interrupt(interruption.received, decision, feedback)
+        self.progress.close()
+        self.facts |= {"finished": True, "wall_s": self.wall_s()}
+        runs.write_provenance(self.folder, self.facts)
+
+    def _evaluates(self, decision: int) -> bool:
+        steps = decision * self.config.action_repeat
+        return steps % self.config.evaluate_every == 0 or decision == self.config.decisions
+
+    def begin(self) -> tuple[int, Feedback]:
+        """Start or go on from a checkpoint; return the decisions done and what was last seen."""
+        found = self.checkpoints.restore(self.learners)
+        if found is None:
+            runs.cut_tables(self.folder, {})
+            feedback = first_feedback(self.vector)
+            self.evaluate(0, feedback)
+            return 0, feedback
+        runs.cut_tables(self.folder, found.tables)
+        self.began -= found.wall_s
+        self.log.load(found.log)
+        seen, restarted = self.vector.load(found.environments)
+        self.learners = discard_episodes(self.programs, found.learners, restarted)
+        step = found.decision * self.config.action_repeat
+        anew = "; the environments start new episodes" if restarted.any() else ""
+        self.progress.note(f"going on from step {step:,}{anew}")
+        feedback = found.feedback
+        if restarted.any():
+            feedback = feedback._replace(observation=seen)
+        return found.decision, feedback
+
+    def decide(self, decision: int, feedback: Feedback) -> Feedback:
+        """Take one decision of every agent, and log it."""
+        seeding, due = decision <= self.config.seeding_decisions, update_due(self.config, decision)
+        made = decide(
+            self.programs, self.vector, self.learners, feedback, seeding, due, self.log.running
+        )
+        if made.metrics is not None:
+            self.log.add(decision, made.metrics)
+        self.log.tick(made.seconds)
+        self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
+        self._discard(decision, made.result.failure)
+        if decision % LOG_INTERVAL == 0:
+            self.log.write(decision, self.config.action_repeat)
+            self.progress.move(decision, self.log.rate / len(self.agents))
+            lock.touch(self.lock)
+        return Feedback(made.result.reward, made.result.terminated, made.result.observation)
+
+    def _discard(self, decision: int, failure: np.ndarray) -> None:
+        """Forget the episodes of environments that failed, count them and say why."""
+        failed = failure != ""
+        self.learners = discard_episodes(self.programs, self.learners, failed)
+        self.log.discarded = self.log.discarded + failed
+        for index in np.flatnonzero(failed):
+            self.progress.note(
+                f"decision {decision}: the episode of agent {index} is discarded and its "
+                f"environment made anew: {failure[index]}"
+            )
+
+    def pretrain(self, decision: int) -> None:
+        """Update the model and Q as often as there were seeding decisions (B.4)."""
+        self.progress.note(f"seeded; {self.config.seeding_decisions} updates of model and Q")
+        states, buffers = self.learners
+        for number in range(1, self.config.seeding_decisions + 1):
+            now = np.bool_(number % self.config.reanalyse_interval == 0)
+            states, buffers, metrics = self.programs.pretrain(states, buffers, now)
+            names = self.programs.pretrain_metric_names
+            self.log.check(decision, jax.device_get(metrics), names)
+        self.learners = Learners(states, buffers)
+
+    def wall_s(self) -> float:
+        """Return the seconds that this run has taken so far, earlier parts of it included."""
+        return round(time.perf_counter() - self.began, 1)
+
+    def evaluate(self, decision: int, feedback: Feedback) -> None:
+        """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
+        self.log.settle()
+        states = self.learners.states
+        planner, policy = self.returns.planner(states), self.returns.policy(states)
+        step, wall = decision * self.config.action_repeat, self.wall_s()
+        rows: list[dict[str, Any]] = [
+            {
+                "task": agent.task,
+                "method": agent.method,
+                "lam": agent.lam,
+                "prior": agent.prior,
+                "seed": agent.seed,
+                "env_step": step,
+                "decision": decision,
+                "return": round(float(planner.returns[index].mean()), 3),
+                "return_policy": round(float(policy.returns[index].mean()), 3),
+                "wall_s": wall,
+            }
+            for index, agent in enumerate(self.agents)
+        ]
+        runs.append_rows(self.folder / "returns.csv", rows)
+        _save_episodes(self.folder, step, planner)
+        self.save(decision, feedback)
+        self.progress.evaluated(rows, self.log.rate / len(self.agents))
+
+    def save(self, decision: int, feedback: Feedback) -> None:
+        """Write a checkpoint, once a decision."""
+        if decision == self.checkpoints.newest:
+            return
+        snapshot = Snapshot(
+            decision, self.learners, feedback, self.vector.save(), self.log.save(),
+            self.wall_s(), runs.table_sizes(self.folder),
+        )  # fmt: skip
+        self.learners = self.checkpoints.save(snapshot)
+
+    def interrupt(self, signal_name: str, decision: int, feedback: Feedback) -> None:
+        """Write a checkpoint and end.
+
+        Raises:
+            Interrupted: always.
+        """
+        self.save(decision, feedback)
+        step = decision * self.config.action_repeat
+        message = (
+            f"{signal_name}: ended at step {step:,} with a checkpoint; start it again to go on"
+        )
+        self.progress.note(message)
+        raise Interrupted(signal_name, message)
+
+
+def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
+    """Keep the rewards of an evaluation's episodes, and of each agent's first its actions."""
+    write_arrays(
+        folder / runs.EPISODES,
+        {"env_step": np.array(env_step), "seed": evaluation.seeds[:, 0],
+         "actions": evaluation.actions, "rewards": evaluation.rewards},
+    )  # fmt: skip
+
+
+def _size(learners: Learners, counts: Sequence[int]) -> int:
+    """Return the number of trained parameters of the largest agent; each group has `counts`."""
+    sizes = []
+    for states, count in zip(learners.states, counts, strict=True):
+        trained: Any = (states.model, states.policy, states.prior)
+        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
+    return max(sizes)

@@ -1,0 +1,116 @@
+"""The built book in a real browser: every page, narrow and wide, light and dark."""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from browser import PROGRAM, Browser
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
+WIDTHS, THEMES = (1280, 390), ("light", "dark")
+MATHEMATICS = """(async () => {
+  if (!document.querySelector('.math')) return [0, 0, 0];
+  await MathJax.startup.promise;
+  return [document.querySelectorAll('.math').length,
+          document.querySelectorAll('.math mjx-container').length,
+          document.querySelectorAll('mjx-merror, [data-mjx-error]').length];
+})()"""
+FIGURES = """(() => [...document.querySelectorAll('article img, main img')].map(image => {
+  image.loading = 'eager';
+  const box = image.getBoundingClientRect();
+  return {source: image.src.slice(0, 90), loaded: image.complete && image.naturalWidth > 0,
+          seen: box.width > 50 && box.right <= window.innerWidth + 1, alt: image.alt};
+}))()"""
+CONTRAST = """(() => {
+  const parts = color => (color.match(/[0-9.]+/g) || []).slice(0, 3).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const text = light(parts(getComputedStyle(document.querySelector('article p, main p')).color));
+  const page = light(parts(getComputedStyle(document.body).backgroundColor));
+  return (Math.max(text, page) + 0.05) / (Math.min(text, page) + 0.05);
+})()"""
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
+    """Build the book, serve it here, and return its address and its pages."""
+    folder = tmp_path_factory.mktemp("book")
+    build = subprocess.run(
+        [Path(sys.executable).parent / "jupyter-book", "build", ROOT / "book", "-W", "-n",
+         "--keep-going", "--path-output", folder],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert build.returncode == 0, build.stdout[-3000:] + build.stderr[-3000:]
+    html = folder / "_build" / "html"
+    handler = functools.partial(_Quiet, directory=str(html))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    pages = sorted(str(page.relative_to(html)) for page in html.rglob("*.html"))
+    hidden = {"genindex.html", "py-modindex.html", "search.html"}
+    shown = [page for page in pages if page not in hidden and not page.startswith("_")]
+    yield f"http://127.0.0.1:{server.server_port}", shown
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with Browser() as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_page_is_whole(site, browser: Browser, width: int, theme: str):
+    """No console error, all mathematics and figures there, nothing asked of another host."""
+    address, pages = site
+    assert len(pages) > 30
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900,
+                 deviceScaleFactor=1, mobile=False)  # fmt: skip
+    mathematics = figures = 0
+    for page in pages:
+        browser.open(f"{address}/{page}")
+        browser.evaluate(f"localStorage.setItem('mode', '{theme}'), "
+                         f"localStorage.setItem('theme', '{theme}')")  # fmt: skip
+        browser.open(f"{address}/{page}")
+        assert browser.evaluate("document.documentElement.dataset.theme") == theme, page
+        written, rendered, wrong = browser.evaluate(MATHEMATICS)
+        assert (rendered, wrong) == (written, 0), page
+        assert browser.evaluate(CONTRAST) > 4.5, page  # WCAG 2.1, AA
+        for figure in browser.evaluate(FIGURES):
+            assert figure["loaded"], (page, figure)
+            assert figure["seen"], (page, figure)
+            assert figure["alt"], (page, figure)
+            figures += 1
+        assert not browser.errors(), (page, browser.errors())
+        assert browser.hosts() == {address.split("/")[2]}, page
+        mathematics += written
+    assert mathematics > 100
+    assert figures > 10
+
+
+def test_search_finds_the_adaptive_prior(site, browser: Browser):
+    address, _ = site
+    browser.open(f"{address}/search.html?q=adaptive+prior")
+    found = browser.evaluate("""new Promise(resolve => {
+      const look = left => {
+        const links = [...document.querySelectorAll('#search-results li a')].map(a => a.href);
+        if (links.length > 5 || !left) resolve(links); else setTimeout(look, 100, left - 1);
+      };
+      look(100);
+    })""")
+    assert any("adaptive_prior" in link for link in found), found

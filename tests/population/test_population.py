@@ -1,0 +1,258 @@
+"""Populations: agents together equal agents alone, no arithmetic for nothing, many devices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import agents
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pompc import Config, runtime
+from pompc.algorithm import agent, replay, update
+from pompc.algorithm.loss_weights import hypers, parts
+from pompc.algorithm.world_model import WorldModel
+from pompc.population import cost
+from pompc.population.groups import (
+    Learners,
+    initial_arguments,
+    make_groups,
+    remember,
+    replay_bytes,
+    replay_on_host,
+    replay_rows,
+)
+from pompc.population.programs import make_programs
+from pompc.training import decision
+
+STEPS = 200
+# Episodes of agent 0 terminate early, those of the others are truncated together.
+LENGTHS = (7, 20, 20)
+
+
+def _groups(config):
+    return make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+
+
+def test_agents_that_differ_in_arrays_share_a_group(small):
+    config = small(
+        lam=[0, 0.5, 9, "inf"], prior=["reverse_kl", "forward_kl", "replay"], seeds=2,
+        method=["pompc", "tdmpc2"],
+    )  # fmt: skip
+    found = [
+        {(member.method, member.lam, member.prior) for member in group.agents}
+        for group in _groups(config)
+    ]
+    learned = [
+        ("pompc", lam, prior) for lam in (0.5, 9.0) for prior in ("reverse_kl", "forward_kl")
+    ]
+    assert found == [
+        {("pompc", 0.0, "reverse_kl")},
+        set(learned),
+        {("pompc", 0.5, "replay"), ("pompc", 9.0, "replay")},
+        {("pompc", np.inf, "reverse_kl"), ("pompc", np.inf, "forward_kl")},
+        {("pompc", np.inf, "replay")},
+        {("tdmpc2", 0.0, "reverse_kl")},
+    ]
+    rows = [group.rows for group in _groups(config)]
+    assert [part.start for part in rows[1:]] == [part.stop for part in rows[:-1]]
+    assert rows[-1].stop == len(config.agents)
+
+
+@pytest.fixture(scope="module")
+def three(small):
+    """Return a population of two that share a group and one with λ = 0, and each of them alone."""
+    config = small(lam=[0.5, 9.0, 0.0], plan_samples=16, elites=5, value_nets=2)
+    together = make_programs(_groups(config))
+    return together, [make_programs(_groups(member)) for member in config.agents]
+
+
+def test_agents_together_equal_each_alone_step_by_step(three):
+    """From the same state and keys, 200 steps with early terminations in one agent only."""
+    together, alone = three
+    groups = together.groups
+    states, buffers = together.init(*initial_arguments(groups))
+    rng = np.random.default_rng(0)
+    learners = Learners(tuple(agents.start_elsewhere(state, rng) for state in states), buffers)
+    done, worst = np.zeros(3, bool), 0.0
+    for step in range(1, STEPS + 1):
+        seen = rng.normal(size=(3, agents.OBSERVATIONS)).astype(np.float32)
+        feedback = rng.normal(size=3).astype(np.float32), np.zeros(3, bool), seen
+        starts = [_copy(_one(learners, groups, index)) for index in range(3)]
+        learners, actions = decision.act(together, learners, feedback)
+        ends = np.array([step % length == 0 for length in LENGTHS])
+        done = ends & np.array([True, False, False])
+        if ends.any():
+            learners = _end(together, learners, feedback[0], done, seen, ends)
+        if step > 10:
+            *found, _ = together.update(*learners, np.bool_(step % 10 == 0))
+            learners = Learners(*found)
+        for index in range(3):
+            own = tuple(value[index : index + 1] for value in feedback)
+            mine, action = decision.act(alone[index], starts[index], own)
+            np.testing.assert_allclose(actions[index], action[0], atol=1e-5)
+            if ends.any():
+                part = slice(index, index + 1)
+                mine = _end(alone[index], mine, own[0], done[part], own[2], ends[part])
+            if step > 10:
+                *found, _ = alone[index].update(*mine, np.bool_(step % 10 == 0))
+                mine = Learners(*found)
+            worst = max(worst, _difference(_one(learners, groups, index), mine))
+    assert worst < 1e-5
+
+
+def _end(programs, learners, *outcome):
+    memories, buffers = programs.end_episode(*learners, *outcome)
+    return Learners(remember(learners.states, memories), buffers)
+
+
+def _one(learners, groups, index):
+    """Return one agent of a population as a population of one, in the host's memory.
+
+    Rows are taken there: on several devices each would be a program of all of them, and hundreds
+    in a row can hold up one another for want of threads.
+    """
+    number = next(n for n, group in enumerate(groups) if index < group.rows.stop)
+    row, several = index - groups[number].rows.start, len(groups[number].agents) > 1
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf)[row] if several else np.asarray(leaf),
+        Learners((learners.states[number],), (learners.buffers[number],)),
+    )
+
+
+def _copy(tree):
+    return jax.tree.map(jnp.array, tree)
+
+
+def _difference(first, second):
+    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
+    return max(float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max()) for a, b in pairs)
+
+
+DEVICES = """
+import sys
+import jax, numpy as np
+sys.path.insert(0, {tests!r})
+import agents
+from pompc import Config
+from pompc.population import axes
+from pompc.population.groups import (
+    Learners, initial_arguments, make_groups, with_twins, without_twins,
+)
+from pompc.population.programs import make_programs
+from pompc.training import decision
+
+found = []
+for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
+    axes.jax.local_devices = lambda devices=jax.devices()[:used], backend=None: devices
+    config = Config(replay_memory=memory, **{settings!r})
+    groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+    programs = make_programs(groups)
+    states, buffers = programs.init(*initial_arguments(groups))
+    rng, count = np.random.default_rng(0), len(config.agents)
+    own = without_twins(jax.device_get(states), groups)
+    moved = tuple(agents.start_elsewhere(state, rng, spread=0.3) for state in own)
+    learners = Learners(with_twins(moved, like=states), buffers)
+    for step in range(12):
+        seen = rng.normal(size=(count, agents.OBSERVATIONS)).astype(np.float32)
+        feedback = rng.normal(size=count).astype(np.float32), np.zeros(count, bool), seen
+        learners, actions = decision.act(programs, learners, feedback)
+    keys = np.zeros((count, 1, 2), np.uint32)
+    means = np.zeros((count, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
+    evaluated = programs.evaluation_actions(learners.states, keys, seen[:, None], means)
+    *learners, metrics = programs.update(*learners, np.bool_(True))
+    where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
+    print("axes", *programs.sizes, "on devices", programs.devices, *where)
+    own = [without_twins(jax.device_get(part), groups) for part in learners]
+    found.append(jax.tree.leaves((own, *jax.device_get((actions, metrics, evaluated)))))
+for first, *others in zip(*found, strict=True):
+    for other in others:
+        assert first.shape == other.shape
+        np.testing.assert_allclose(first, other, rtol=1e-4, atol=1e-5)
+print("equal")
+"""
+
+
+@pytest.mark.parametrize(
+    ("chosen", "devices", "axes", "axes_on_one"),
+    [
+        pytest.param({"lam": [0.0, 0.5], "seeds": 8}, 8, "8 8", "8 8", id="two groups of eight"),
+        pytest.param({"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, and three: a twin"),
+    ],
+)
+def test_agents_spread_over_devices_equal_one_device(small, chosen, devices, axes, axes_on_one):
+    """Buffers lie on the agents' devices, or in the host's memory.
+
+    The devices are forced ones of the host.
+    """
+    config = small(value_nets=2, horizon=2)
+    settings = {
+        name: getattr(config, name)
+        for name in ("task", "preset", "encoder_dim", "latent_dim", "hidden_dim", "bins",
+                     "plan_samples", "policy_samples", "elites", "mppi_iterations", "batch_size",
+                     "reanalyse_batch", "seeding_decisions", "steps", "value_nets", "horizon")
+    } | chosen  # fmt: skip
+    flags = os.environ["XLA_FLAGS"] + " --xla_force_host_platform_device_count=8"
+    program = DEVICES.format(
+        settings=settings, tests=str(Path(__file__).parents[1]), devices=devices
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"XLA_FLAGS": flags}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    every = f"{{{devices}}}"
+    assert done.stdout.split("\n")[:-1] == [
+        f"axes {axes} on devices {devices} {every} {every}",
+        f"axes {axes_on_one} on devices 1 {{1}} {{1}}",
+        f"axes {axes} on devices {devices} {every} {{1}}",
+        "equal",
+    ]  # fmt: skip
+
+
+def test_replay_holds_little_more_than_the_data():
+    """dog-run, a million decisions: observation, action, planner's mean and std, reward."""
+    least = 1_000_000 * 4 * (223 + 3 * 38 + 1)
+    config = Config(task="dog-run", preset="paper")
+    shapes = jax.eval_shape(lambda: replay.create(replay_rows(config), 223, 38))
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
+    assert held <= 1.1 * least
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_operations_are_those_that_the_mathematics_needs(lam):
+    """XLA's count of plan and update, at the paper's sizes, against the products counted by hand.
+
+    One iteration: XLA counts the body of a loop once.
+    """
+    config = Config(task="dog-run", preset="paper", lam=lam, dropout=0.0, mppi_iterations=1)
+    world, needed = WorldModel(config, 223, 38), parts(config)
+    key = jax.random.PRNGKey(0)
+    state = jax.eval_shape(lambda key: agent.init(world, key, hypers(config), needed), key)
+    buffer = jax.eval_shape(lambda: replay.create(1000, 223, 38))
+    batch = jax.eval_shape(lambda state, buffer: replay.sample(buffer, key, 256, 3), state, buffer)
+    latent, mean = jax.ShapeDtypeStruct((512,), jnp.float32), jnp.zeros((3, 38))
+    programs = {
+        "plan": (lambda s, z: agent.make_plan(world, s, key, z, mean), latent),
+        "update": (lambda s, b: update.learn(world, s, b, needed, key), batch),
+    }
+    counted = cost.count(world, needed)
+    for name, (program, argument) in programs.items():
+        flops = jax.jit(program).lower(state, argument).cost_analysis()["flops"]
+        assert 0.98 <= flops / getattr(counted, name) < 1.12, name
+
+
+def test_replay_goes_to_the_host_where_the_device_is_too_small(small, monkeypatch):
+    groups = _groups(small(seeds=2, buffer_size=1000, steps=4000))
+    needed = 2 * (1000 + 10 + 16) * 4 * (agents.OBSERVATIONS + 3 * agents.ACTIONS + 1)
+    assert 2 * replay_bytes(groups[0]) == pytest.approx(needed, rel=0.15)
+    for available, on_host in ((None, False), (10 * needed, False), (needed, True)):
+        monkeypatch.setattr(runtime, "device_bytes", lambda found=available: found)
+        assert replay_on_host(groups, [2]) == on_host
+    monkeypatch.undo()
+    assert replay_on_host(_groups(small(replay_memory="host")), [1])
