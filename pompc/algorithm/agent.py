@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
 from pompc.algorithm.loss_weights import Hypers, Parts
 from pompc.algorithm.maths import Gaussian
 from pompc.algorithm.networks import Params
+from pompc.algorithm.optimizers import Optimizers, init_optimizers
 from pompc.algorithm.planner import Plan, choose_action, draw_noise, plan, stored_policy
 from pompc.algorithm.world_model import ModelParams, WorldModel
-from pompc.settings.config import Config
 
 
 class TargetParams(NamedTuple):
@@ -22,15 +21,6 @@ class TargetParams(NamedTuple):
 
     q: Params
     kl_q: Params | None
-
-
-class Optimizers(NamedTuple):
-    """Optimiser states."""
-
-    model: optax.OptState  # encoder, dynamics, reward, Q
-    kl_q: optax.OptState | None  # apart, since pretraining leaves Q^λ alone
-    policy: optax.OptState
-    prior: optax.OptState | None
 
 
 class Scales(NamedTuple):
@@ -83,41 +73,9 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
         targets=TargetParams(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
         policy=policy,
         prior=prior,
-        optimizers=_init_optimizers(world.config, model, policy, prior),
+        optimizers=init_optimizers(world.config, model, policy, prior),
         scales=Scales(start, start, start),
         plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
-    )
-
-
-def _init_optimizers(config: Config, model: Any, policy: Any, prior: Any) -> Optimizers:
-    return Optimizers(
-        model=model_optimizer(config).init(model._replace(kl_q=None)),
-        kl_q=adam(config).init(model.kl_q) if model.kl_q is not None else None,
-        policy=policy_optimizer(config).init(policy),
-        prior=policy_optimizer(config).init(prior) if prior is not None else None,
-    )
-
-
-def adam(config: Config, eps: float = 1e-8) -> optax.GradientTransformation:
-    """Return Adam at the learning rate of Table 3, or AdamW where weights decay."""
-    if config.weight_decay:
-        return optax.adamw(config.learning_rate, eps=eps, weight_decay=config.weight_decay)
-    return optax.adam(config.learning_rate, eps=eps)
-
-
-def model_optimizer(config: Config) -> optax.GradientTransformation:
-    """Return Adam for encoder, dynamics, reward and Q; the caller clips, over Q^λ too."""
-    ratio = config.encoder_learning_rate / config.learning_rate
-    if ratio == 1.0:
-        return adam(config)
-    is_encoder = ModelParams(True, False, False, False, None)
-    return optax.chain(adam(config), optax.masked(optax.scale(ratio), is_encoder))
-
-
-def policy_optimizer(config: Config) -> optax.GradientTransformation:
-    """Return Adam for the sampling policy or the prior, each with its own norm clipped."""
-    return optax.chain(
-        optax.clip_by_global_norm(config.max_grad_norm), adam(config, config.policy_adam_eps)
     )
 
 

@@ -30,8 +30,9 @@ class Parts(NamedTuple):
     prior: bool  # the learned prior π_θp
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
     kl: bool  # the policy reads a prior
-    reanalyse: bool  # planner statistics are kept fresh
-    value: bool  # the policy climbs a value
+    reanalyse: str  # stored plans are kept fresh: "before" or "after" the model's step, or ""
+    policy: bool  # the sampling policy is trained
+    value: bool  # it climbs a value
     cloning: bool  # stored actions are cloned by the return of their episode
 
 
@@ -58,7 +59,20 @@ def parts(config: Config) -> Parts:
         prior=reads_prior and config.prior != "replay",
         kl_value=0 < config.lam < math.inf,
         kl=reads_prior,
-        reanalyse=config.lam > 0,
+        reanalyse=config.reanalyse_order if config.lam > 0 else "",
+        policy=True,
         value=config.lam < math.inf,
         cloning=config.cloning_coef > 0,
     )
+
+
+def pretraining(needed: Parts, config: Config) -> Parts:
+    """Return the parts that train at the end of seeding: model and Q^π_s (B.4).
+
+    Two published methods do more there: TD-MPC2 trains its policy too, `bmpc-jax` reanalyses.
+    """
+    after = "after" if needed.reanalyse == "after" else ""
+    if config.pretrain_policy:
+        return needed._replace(reanalyse=after)
+    nothing = {"prior": False, "kl_value": False, "kl": False, "policy": False}
+    return needed._replace(reanalyse=after, **nothing)

@@ -1,8 +1,8 @@
 """The losses of the paper, one short function for each numbered equation.
 
 Axes: `H` horizon, `B` batch, `E` ensemble, `A` action. Targets, scales and the latents that
-policies train on arrive with their gradients stopped. Gaussians live in action space, but for a
-`squashed` policy's, which is that before its tanh.
+policies train on arrive with their gradients stopped. Gaussians are in action space, except a
+`squashed` policy's: that one is before the tanh.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from jax import Array
 
 from pompc.algorithm.loss_weights import Hypers
 from pompc.algorithm.maths import Bins, Gaussian, kl_divergence, two_hot_cross_entropy
+from pompc.settings.config import Config
+
+Metrics = dict[str, Array]
 
 
 def discounted_mean(
@@ -27,6 +30,16 @@ def discounted_mean(
     weights = time_discount ** jnp.arange(losses.shape[0])
     weights /= jnp.sum(weights) if time_weights == "sum" else losses.shape[0]
     return jnp.sum(weights[:, None] * mask * losses) / losses.shape[1]
+
+
+def over_time(config: Config, values: Array, mask: Array) -> Array:
+    """Return the loss of terms `[H, B]`, weighted over time as the configuration says."""
+    return discounted_mean(values, mask, config.time_discount, config.time_weights)
+
+
+def masked_mean(values: Array, mask: Array) -> Array:
+    """Return the mean of `[H, B]` over the transitions that belong to their episode."""
+    return jnp.sum(values * mask) / jnp.sum(mask)
 
 
 def consistency_loss(predicted: Array, encoded: Array) -> Array:

@@ -1,19 +1,15 @@
-"""What one update reads but does not train: latents along a batch, and steps of an optimiser."""
+"""The model's rollout along a batch: the latents that values, policy and prior train at."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax import Array
 
-from pompc.algorithm import losses
 from pompc.algorithm.replay import Batch
 from pompc.algorithm.world_model import ModelParams, WorldModel
-
-Metrics = dict[str, Array]
 
 
 class Rollout(NamedTuple):
@@ -44,35 +40,3 @@ def make_rollout(world: WorldModel, model: ModelParams, batch: Batch) -> Rollout
         alive=jnp.ones_like(batch.reward) if ignore else 1.0 - batch.terminated,
     )
     return jax.lax.stop_gradient(rollout)
-
-
-def optimizer_step(
-    optimizer: optax.GradientTransformation,
-    gradient: Any,
-    optimizer_state: Any,
-    params: Any,
-) -> tuple[Any, Any]:
-    """Apply one step of an optimiser; return parameters and its state."""
-    updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
-    return optax.apply_updates(params, updates), optimizer_state
-
-
-def clip_gradient(gradient: Any, max_norm: float) -> Any:
-    """Clip the global norm of a tree of gradients."""
-    return optax.clip_by_global_norm(max_norm).update(gradient, optax.EmptyState())[0]
-
-
-def follow(target: Any, params: Any, rate: float) -> Any:
-    """Move target parameters towards `params` by a share `rate` (τ) of the way."""
-    return optax.incremental_update(params, target, rate)
-
-
-def reduce_over_time(world: WorldModel, values: Array, mask: Array) -> Array:
-    """Return the loss of terms `[H, B]`, weighted over time as the configuration says."""
-    config = world.config
-    return losses.discounted_mean(values, mask, config.time_discount, config.time_weights)
-
-
-def masked_mean(values: Array, mask: Array) -> Array:
-    """Return the mean of `[H, B]` over the transitions that belong to their episode."""
-    return jnp.sum(values * mask) / jnp.sum(mask)

@@ -11,20 +11,13 @@ import optax
 from jax import Array
 
 from pompc.algorithm import losses
-from pompc.algorithm.agent import AgentState, TargetParams, adam, model_optimizer
+from pompc.algorithm.agent import AgentState, TargetParams
+from pompc.algorithm.losses import Metrics, masked_mean
 from pompc.algorithm.maths import outside_bins, two_hot_cross_entropy
 from pompc.algorithm.networks import Params
+from pompc.algorithm.optimizers import adam, clip_gradient, follow, model_optimizer, optimizer_step
 from pompc.algorithm.replay import Batch
-from pompc.algorithm.rollout import (
-    Metrics,
-    Rollout,
-    clip_gradient,
-    follow,
-    masked_mean,
-    optimizer_step,
-    reduce_over_time,
-    unroll,
-)
+from pompc.algorithm.rollout import Rollout, unroll
 from pompc.algorithm.world_model import ModelParams, WorldModel
 
 
@@ -115,7 +108,7 @@ def model_losses(
     if targets.kl_q is not None:
         trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
         terms["kl_value"] = ensemble_loss(model.kl_q, trained, targets.kl_q, keys[1])
-    return {name: reduce_over_time(world, term, batch.mask) for name, term in terms.items()}
+    return {name: losses.over_time(world.config, term, batch.mask) for name, term in terms.items()}
 
 
 def step_model(

@@ -10,13 +10,14 @@ import optax
 from jax import Array
 
 from pompc.algorithm import losses
-from pompc.algorithm.agent import AgentState, Scales, policy_optimizer
+from pompc.algorithm.agent import AgentState, Scales
 from pompc.algorithm.loss_weights import Parts
-from pompc.algorithm.losses import PolicyTerms
+from pompc.algorithm.losses import Metrics, PolicyTerms, masked_mean
 from pompc.algorithm.maths import Gaussian, entropy, log_likelihood, squash_log_slope, update_scale
 from pompc.algorithm.networks import Params
+from pompc.algorithm.optimizers import optimizer_step, policy_optimizer
 from pompc.algorithm.replay import Batch
-from pompc.algorithm.rollout import Metrics, Rollout, masked_mean, optimizer_step, reduce_over_time
+from pompc.algorithm.rollout import Rollout
 from pompc.algorithm.world_model import ModelParams, WorldModel
 
 
@@ -64,7 +65,7 @@ def step_prior(
 
     def loss(prior: Params) -> tuple[Array, Array]:
         raw = divergence(prior)
-        return reduce_over_time(world, scaled(raw, scale), batch.mask), raw
+        return losses.over_time(world.config, scaled(raw, scale), batch.mask), raw
 
     (value, raw), gradient = jax.value_and_grad(loss, has_aux=True)(state.prior)
     prior, optimizer = optimizer_step(
@@ -171,7 +172,7 @@ def step_policy(
     def loss(policy: Params) -> Array:
         sample = sample_policy(world, policy, heads, latents, noise)
         terms = policy_terms(world, sample, reference, state.scales, batch, parts)
-        return reduce_over_time(world, losses.policy_loss(terms, state.hypers), mask)
+        return losses.over_time(world.config, losses.policy_loss(terms, state.hypers), mask)
 
     value, gradient = jax.value_and_grad(loss)(state.policy)
     policy, optimizer = optimizer_step(

@@ -20,8 +20,9 @@ from jax import Array
 from pompc import runtime
 from pompc.algorithm import agent, replay, update
 from pompc.algorithm.agent import AgentState, Choice
+from pompc.algorithm.loss_weights import Parts, pretraining
+from pompc.algorithm.losses import Metrics
 from pompc.algorithm.replay import Batch, Replay
-from pompc.algorithm.rollout import Metrics
 from pompc.population import axes
 from pompc.population.axes import Function
 from pompc.population.groups import Group, empty_buffer, initial_arguments, replay_on_host
@@ -69,8 +70,8 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         end_episode=_end_episode(build, agent.end_episode),
         end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
         discard_episode=_discard_episode(build),
-        pretrain=_learn(build, update.pretrain, names["pretrain"]),
-        update=_learn(build, update.update, names["update"]),
+        pretrain=_learn(build, _pretraining_parts, names["pretrain"]),
+        update=_learn(build, lambda group: group.parts, names["update"]),
         evaluation_actions=_evaluation_actions(build),
         policy_actions=_policy_actions(build),
         metric_names=(),
@@ -215,12 +216,20 @@ def _discard_episode(build: _Builder) -> Function:
     return build.whole(discard_episode, donate=(1,))
 
 
-def _learn(build: _Builder, one_agent: Function, names: dict[int, tuple[str, ...]]) -> Function:
-    """Return the program of `update.update` or `pretrain`; leave each group's `names`."""
+def _pretraining_parts(group: Group) -> Parts:
+    return pretraining(group.parts, group.world.config)
+
+
+def _learn(
+    build: _Builder, parts: Callable[[Group], Parts], names: dict[int, tuple[str, ...]]
+) -> Function:
+    """Return the program of `update.update` with these parts; leave each group's metric `names`."""
 
     def of_group(group: Group) -> Function:
+        needed = parts(group)
+
         def learn(state: AgentState, batch: Batch, now: Array) -> Any:
-            state, plans, metrics = one_agent(group.world, state, batch, group.parts, now)
+            state, plans, metrics = update.update(group.world, state, batch, needed, now)
             names[build.groups.index(group)] = tuple(metrics)
             return state, plans, _stack(metrics)
 

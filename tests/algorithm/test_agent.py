@@ -219,7 +219,7 @@ def test_target_networks_follow_slowly(small):
     config = small(target_rate=0.25)
     world, _, state = agents.make(config)
     batch = agents.make_batch(config)
-    after, _ = update.learn(world, state, batch, parts(config), jax.random.PRNGKey(0))
+    after, _, _ = update.update(world, state, batch, parts(config), jnp.bool_(False))
     leaf = "output"
     old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
     np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)

@@ -265,8 +265,8 @@ def test_kl_value_reaches_the_model_only_as_an_option(small):
 
 def test_one_scale_serves_both_kl_terms_and_moves_once(scene):
     state = scene.state._replace(scales=scene.state.scales._replace(kl=jnp.float32(0.0)))
-    after, metrics = update.learn(
-        scene.world, state, scene.batch, scene.parts, jax.random.PRNGKey(0)
+    after, _, metrics = update.update(
+        scene.world, state, scene.batch, scene.parts, jnp.bool_(False)
     )
     stepped, _ = update_policy.step_prior(
         scene.world, state, scene.batch, scene.rollout, scene.planner
@@ -282,8 +282,8 @@ def test_padding_does_not_count(scene):
     """What stands behind the end of an episode changes no loss."""
 
     def total(batch):
-        _, metrics = update.learn(
-            scene.world, scene.state, batch, scene.parts, jax.random.PRNGKey(0)
+        _, _, metrics = update.update(
+            scene.world, scene.state, batch, scene.parts, jnp.bool_(False)
         )
         return {k: v for k, v in metrics.items() if k.endswith("_loss")}
 

@@ -112,7 +112,7 @@ def _plan_and_learn(config):
     return jax.jit(
         lambda: (
             agent.make_plan(world, state, key, latent, mean),
-            update.learn(world, state, batch, needed, key),
+            update.update(world, state, batch, needed, jnp.bool_(False)),
         )
     )()
 

@@ -237,9 +237,10 @@ def test_operations_are_those_that_the_mathematics_needs(lam):
     buffer = jax.eval_shape(lambda: replay.create(1000, 223, 38))
     batch = jax.eval_shape(lambda state, buffer: replay.sample(buffer, key, 256, 3), state, buffer)
     latent, mean = jax.ShapeDtypeStruct((512,), jnp.float32), jnp.zeros((3, 38))
+    alone = needed._replace(reanalyse="")  # counted apart
     programs = {
         "plan": (lambda s, z: agent.make_plan(world, s, key, z, mean), latent),
-        "update": (lambda s, b: update.learn(world, s, b, needed, key), batch),
+        "update": (lambda s, b: update.update(world, s, b, alone, jnp.bool_(False)), batch),
     }
     counted = cost.count(world, needed)
     for name, (program, argument) in programs.items():

@@ -13,9 +13,10 @@ import pytest
 import pompc
 from pompc.algorithm import agent, losses, replay, update, update_model, update_policy
 from pompc.algorithm.loss_weights import hypers
+from pompc.algorithm.losses import over_time
 from pompc.algorithm.maths import Gaussian
 from pompc.algorithm.planner import Plan, choose_action, stored_policy
-from pompc.algorithm.rollout import make_rollout, reduce_over_time
+from pompc.algorithm.rollout import make_rollout
 from pompc.settings.methods import METHODS
 
 POINT = '''
@@ -82,7 +83,7 @@ class Scene:
             self.world, sample, reference, self.scales, self.batch, self.parts
         )
         loss = losses.policy_loss(terms, hypers(self.config))
-        return reduce_over_time(self.world, loss, mask), latents, mask, noise
+        return over_time(self.world.config, loss, mask), latents, mask, noise
 
     def climb(self, latent, noise):
         """Return mean and std of the policy, and -Q / S_Q - α A H at its sample, float64."""
@@ -135,7 +136,7 @@ def test_bmpc_clones_the_stored_planner(small, method):
 
 def test_bmpc_jax_widens_what_it_clones(small):
     scene = Scene(small(method="bmpc_jax"))
-    planner, _ = update._planners(scene.world, scene.batch)
+    planner, _ = update.planners(scene.world, scene.batch)
     expected = np.maximum(1.5 * np.asarray(scene.batch.plan.std[:-1]), 0.1)
     np.testing.assert_allclose(planner.std, expected, rtol=1e-6)
 
