@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pompc.runs.folder import load_runs as load_runs
     from pompc.runs.folder import notebook_config as notebook_config
     from pompc.settings.config import Config as Config
-    from pompc.training.evaluation import evaluate as evaluate
-    from pompc.training.evaluation import load_agent as load_agent
-    from pompc.training.evaluation import record_video as record_video
+    from pompc.training.trained_agent import evaluate as evaluate
+    from pompc.training.trained_agent import load_agent as load_agent
+    from pompc.training.trained_agent import record_video as record_video
     from pompc.training.trainer import train as train
 
 __version__ = "0.1.0"
@@ -23,13 +23,13 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "settings.config",
     "ConfigError": "errors",
-    "evaluate": "training.evaluation",
-    "load_agent": "training.evaluation",
+    "evaluate": "training.trained_agent",
+    "load_agent": "training.trained_agent",
     "load_episodes": "runs",
     "load_runs": "runs",
     "make_env": "envs",
     "notebook_config": "runs",
-    "record_video": "training.evaluation",
+    "record_video": "training.trained_agent",
     "train": "training.trainer",
 }
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from pompc.population.groups import without_twins
+from pompc.population.groups import without_padding
 from pompc.training.evaluation import Evaluation
 
 
@@ -14,10 +14,12 @@ class Fingerprints:
         self.programs, self.episodes = programs, episodes
 
     def planner(self, states):
-        groups = self.programs.groups
+        population = self.programs.population
         sums = [
             np.asarray(leaf, np.float64).reshape(len(group.agents), -1).sum(axis=1)
-            for group, state in zip(groups, without_twins(states, groups), strict=True)
+            for group, state in zip(
+                population.groups, without_padding(states, population), strict=True
+            )
             for leaf in jax.tree.leaves(state.policy)[:1]
         ]
         returns = np.repeat(np.concatenate(sums)[:, None], self.episodes, axis=1)

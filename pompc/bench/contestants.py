@@ -14,7 +14,13 @@ from pompc.bench.peers import Peer
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
-from pompc.population.groups import Group, Learners, initial_arguments, make_groups
+from pompc.population.groups import (
+    Group,
+    Learners,
+    Population,
+    initial_arguments,
+    make_population,
+)
 from pompc.population.programs import Programs, make_programs
 from pompc.settings.config import Config
 from pompc.training import decision
@@ -57,8 +63,9 @@ class Ours:
         workers = environment_workers(self.population)
         self.vector = make_vector(config.task, range(self.population), workers)
         sizes = self.vector.observation_dim, self.vector.action_dim
-        self.group = _only(make_groups(config.agents, *sizes))
-        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(self.group)
+        population = make_population(config.agents, *sizes)
+        (self.group,) = population.groups
+        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(population)
         self.feedback, self.running = decision.first_feedback(self.vector), None
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
@@ -180,16 +187,11 @@ class Theirs:
         self.vector.close()
 
 
-def _only(groups: tuple[Group, ...]) -> Group:
-    (group,) = groups
-    return group
-
-
-def _compile(group: Group) -> tuple[Learners, Programs, float, float]:
+def _compile(population: Population) -> tuple[Learners, Programs, float, float]:
     """Return initial learners, programs, the seconds to compile acting and learning, and MB."""
-    programs = make_programs((group,))
-    learners = Learners(*programs.init(*initial_arguments((group,))))
-    count, width = len(group.agents), group.world.observation_dim
+    programs = make_programs(population)
+    learners = Learners(*programs.init(*initial_arguments(population)))
+    count, width = len(population.agents), population.world.observation_dim
     seen = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros((count, width), np.float32)
     started = time.perf_counter()
     lowered = [

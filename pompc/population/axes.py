@@ -1,9 +1,10 @@
 """One agent's function as that of a population: along axes, by groups, over devices.
 
-Axes: `P` agents of the population, `G` agents of one group. What is kept of a group of one agent
-has no axis `G`: XLA would copy every array that it updates in place through a reshape. Where a
-group does not fill the last turn of its devices, twins of its last agent do: they start as it does,
-see and compute what it does, and nothing of them is ever shown or stored.
+Axes: `P` agents of the population, `G` agents of one group. The arrays of a group of one agent
+have no axis `G`: XLA would copy every array that it updates in place through a reshape.
+
+A group whose size is not a multiple of the number of its devices is padded with copies of its last
+agent. They start like it and compute the same; nothing of them is ever shown or stored.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ def over_agents(
     return squeezed if size == 1 else mapped
 
 
-def make_mesh(sizes: Sequence[int], twins: bool) -> Mesh:
+def make_mesh(sizes: Sequence[int], padded: bool) -> Mesh:
     """Return the devices that share the agents of groups of these sizes.
 
-    Without `twins` they divide each group's size. With them they are the fewest with which the
-    groups, one after the other, take the fewest turns.
+    Without padding they divide each group's size. If groups may be `padded` they are the fewest
+    with which the groups, one after the other, take the fewest turns.
     """
     devices = jax.local_devices()
     counts = range(1, len(devices) + 1)
-    if twins:
+    if padded:
         count = min(counts, key=lambda n: sum(math.ceil(size / n) for size in sizes))
     else:
         count = max(n for n in counts if math.gcd(*sizes) % n == 0)
@@ -93,7 +94,7 @@ def by_group(
     """Return one function of the population from a function of each group.
 
     Tuples are taken by group, arrays along their axis `P`, where `rows` are a group's, and the last
-    `shared` arguments whole; `sizes` are those of the groups' axes, twins included. Each output
+    `shared` arguments whole; `sizes` are those of the groups' axes, padding included. Each output
     is a tuple by group; `along_agents` joins it.
     """
 

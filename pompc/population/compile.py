@@ -43,10 +43,9 @@ def compile_ahead(programs: Programs, episodes: int) -> Programs:
 
 def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     """Return the shapes that each program is called with, in the order of their first call."""
-    groups = programs.groups
-    world = groups[0].world
-    count = sum(len(group.agents) for group in groups)
-    states, buffers = jax.eval_shape(programs.init, *initial_arguments(groups))
+    population, world = programs.population, programs.population.world
+    count = len(population.agents)
+    states, buffers = jax.eval_shape(programs.init, *initial_arguments(population))
     feedback = (
         Shape((count,), jnp.float32),
         Shape((count,), jnp.bool_),

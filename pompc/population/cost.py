@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +14,7 @@ import pandas as pd
 from pompc import envs, runtime
 from pompc.algorithm.loss_weights import Parts
 from pompc.algorithm.world_model import WorldModel
-from pompc.population.groups import Group, make_groups
+from pompc.population.groups import Population, make_population
 from pompc.settings.config import Config
 
 # Rough: a decision's time also goes to elementwise work, the larger part on a GPU (book/speed.md).
@@ -81,7 +81,7 @@ def table(agents: Mapping[str, Config]) -> pd.DataFrame:
     """
     rows = {}
     for name, config in agents.items():
-        (group,) = make_groups([config], *envs.dimensions(config.task))
+        (group,) = make_population([config], *envs.dimensions(config.task)).groups
         found = count(group.world, group.parts)
         rows[name] = found.plan, found.update, found.reanalyse / config.reanalyse_interval
     columns = ["plan", "update", "reanalyse"]
@@ -103,18 +103,19 @@ def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
     return products.assign(**ratios).round(2)
 
 
-def estimated_seconds(groups: Sequence[Group], devices: int) -> float:
+def estimated_seconds(population: Population, devices: int) -> float:
     """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
-    turns = [math.ceil(len(group.agents) / devices) for group in groups]
     return sum(
-        count * _seconds(group.world, group.parts)
-        for count, group in zip(turns, groups, strict=True)
+        math.ceil(len(group.agents) / devices) * _seconds(group.world, group.parts)
+        for group in population.groups
     )
 
 
-def operations(groups: Sequence[Group]) -> float:
+def operations(population: Population) -> float:
     """Return the floating-point operations of a whole run, in the matrix products of all agents."""
-    return sum(len(group.agents) * _operations(group.world, group.parts) for group in groups)
+    return sum(
+        len(group.agents) * _operations(group.world, group.parts) for group in population.groups
+    )
 
 
 def _seconds(world: WorldModel, parts: Parts) -> float:

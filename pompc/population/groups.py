@@ -1,7 +1,7 @@
-"""A population of agents, and what training carries of it.
+"""A population of agents in groups, and what training carries of it.
 
-Agents are ordered in groups: within one they differ in seed, λ and other weights only, so that
-they are a leading axis of the same arithmetic; what a group does not need it does not compute.
+Within a group agents differ in seed, λ and other weights only, so that they are a leading axis of
+the same arithmetic. A group computes nothing that its agents do not need.
 
 Axes: `P` agents of the population, `G` agents of one group.
 """
@@ -24,6 +24,7 @@ from pompc.algorithm.agent import AgentState, Memory
 from pompc.algorithm.loss_weights import Parts, hypers, parts
 from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
+from pompc.errors import ConfigError
 from pompc.settings.config import Config
 
 # What agents of one group may differ in: `Hypers` and keys, which are arrays.
@@ -45,16 +46,43 @@ class Group(NamedTuple):
     rows: slice  # of the population
 
 
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """All agents of a run, ordered by group."""
+
+    groups: tuple[Group, ...]
+
+    @property
+    def agents(self) -> tuple[Config, ...]:
+        """The configuration of each agent, `P` of them."""
+        return tuple(config for group in self.groups for config in group.agents)
+
+    @property
+    def world(self) -> WorldModel:
+        """The first group's networks, whose observation, action and horizon are everyone's."""
+        return self.groups[0].world
+
+    def place(self, agent: int) -> tuple[int, int]:
+        """Return an agent's group and its row there, both from 0.
+
+        Raises:
+            ConfigError: if there is no such agent.
+        """
+        count = len(self.agents)
+        if not 0 <= agent < count:
+            raise ConfigError(f"agent is {agent}, but the run holds agents 0 to {count - 1}")
+        number = next(n for n, group in enumerate(self.groups) if agent < group.rows.stop)
+        return number, agent - self.groups[number].rows.start
+
+
 class Learners(NamedTuple):
-    """What training carries: of each group, with leading axis `G` unless it is one agent."""
+    """The state of training: one entry a group, with leading axis `G` unless it is one agent."""
 
     states: tuple[AgentState, ...]
     buffers: tuple[Replay, ...]
 
 
-def make_groups(
-    agents: Sequence[Config], observation_dim: int, action_dim: int
-) -> tuple[Group, ...]:
+def make_population(agents: Sequence[Config], observation_dim: int, action_dim: int) -> Population:
     """Group agents that can share a program; the population is ordered by group."""
     found: dict[tuple[Any, Parts], list[Config]] = {}
     for config in agents:
@@ -64,7 +92,7 @@ def make_groups(
         rows = slice(start, start := start + len(members))
         world = WorldModel(members[0], observation_dim, action_dim)
         groups.append(Group(tuple(members), world, needed, rows))
-    return tuple(groups)
+    return Population(tuple(groups))
 
 
 def _shape(config: Config) -> tuple[Any, ...]:
@@ -73,9 +101,9 @@ def _shape(config: Config) -> tuple[Any, ...]:
     return tuple(getattr(config, name) for name in names)
 
 
-def initial_arguments(groups: tuple[Group, ...]) -> tuple[Array, Any]:
+def initial_arguments(population: Population) -> tuple[Array, Any]:
     """Return keys `[P]` and hypers `[P]` of the agents at their start."""
-    agents = [config for group in groups for config in group.agents]
+    agents = population.agents
     keys = jnp.stack([jax.random.PRNGKey(config.seed) for config in agents])
     return keys, jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(hypers, agents))
 
@@ -109,51 +137,52 @@ def _bytes(shapes: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def replay_on_host(groups: tuple[Group, ...], sizes: Sequence[int]) -> bool:
-    """Tell whether buffers lie in the host's memory: as asked, or if they do not fit elsewhere.
+def replay_on_host(population: Population, sizes: Sequence[int]) -> bool:
+    """Return whether buffers go to the host's memory: as asked, or if they fit nowhere else.
 
     `sizes` are the numbers of buffers of the groups.
     """
-    choice = groups[0].agents[0].replay_memory
+    choice = population.agents[0].replay_memory
     if choice != "auto":
         return choice == "host"
     available = runtime.device_bytes()
     if available is None:
         return False
-    needed = sum(size * replay_bytes(group) for size, group in zip(sizes, groups, strict=True))
+    buffers = zip(sizes, map(replay_bytes, population.groups), strict=True)
+    needed = sum(size * each for size, each in buffers)
     return needed > REPLAY_SHARE * available
 
 
-def without_twins(states: tuple[Any, ...], groups: tuple[Group, ...]) -> tuple[Any, ...]:
-    """Return what is kept of each group, of its own agents only.
+def without_padding(states: tuple[Any, ...], population: Population) -> tuple[Any, ...]:
+    """Return each group's states, without the copies of its last agent that pad it.
 
-    Twins are cut off in the host's memory: XLA would cut an array that lies on several devices
+    The padding is cut in the host's memory: XLA would cut an array that lies on several devices
     by a program of all of them, which wait for each other.
     """
-    return cut_twins(states, groups, lambda leaf, count: np.asarray(leaf)[:count])
+    return cut_padding(states, population, lambda leaf, count: np.asarray(leaf)[:count])
 
 
-def cut_twins(
-    states: tuple[Any, ...], groups: tuple[Group, ...], cut: Callable[[Any, int], Any]
+def cut_padding(
+    states: tuple[Any, ...], population: Population, cut: Callable[[Any, int], Any]
 ) -> tuple[Any, ...]:
-    """Apply `cut` to the leaves of groups with twins and the number of the group's own agents."""
+    """Apply `cut` to the leaves of padded groups and the number of the group's own agents."""
 
     def own(count: int, leaf: Any) -> Any:
         return cut(leaf, count) if 1 < count < len(leaf) else leaf
 
     return tuple(
         jax.tree.map(partial(own, len(group.agents)), state)
-        for state, group in zip(states, groups, strict=True)
+        for state, group in zip(states, population.groups, strict=True)
     )
 
 
-def with_twins(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return what `without_twins` left with the twins of `like`, lying where its arrays do."""
+def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the states that `without_padding` left, padded and placed as those of `like`."""
 
     def complete(leaf: Any, whole: Any) -> Any:
         if leaf.shape != whole.shape:
-            twins = jnp.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
-            leaf = jnp.concatenate([leaf, twins])
+            padding = jnp.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
+            leaf = jnp.concatenate([leaf, padding])
         return jax.device_put(leaf, whole.sharding)
 
     return jax.tree.map(complete, own, like)

@@ -25,7 +25,13 @@ from pompc.algorithm.losses import Metrics
 from pompc.algorithm.replay import Batch, Replay
 from pompc.population import axes
 from pompc.population.axes import Function
-from pompc.population.groups import Group, empty_buffer, initial_arguments, replay_on_host
+from pompc.population.groups import (
+    Group,
+    Population,
+    empty_buffer,
+    initial_arguments,
+    replay_on_host,
+)
 from pompc.runtime import has_gpu
 from pompc.settings.config import Config
 
@@ -39,7 +45,7 @@ _jit = partial(jax.jit, compiler_options={"xla_cpu_prefer_vector_width": 512})
 class Programs(NamedTuple):
     """The jitted programs; states and buffers are donated wherever new ones come back."""
 
-    groups: tuple[Group, ...]
+    population: Population
     init: Function  # keys [P], hypers [P] -> states, buffers
     # states, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
     act: Function
@@ -53,17 +59,17 @@ class Programs(NamedTuple):
     policy_actions: Function  # states, [P, N, O] -> actions
     metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
     pretrain_metric_names: tuple[tuple[str, ...], ...]
-    sizes: tuple[int, ...]  # of each group's axis, with the twins of `mapping`
+    sizes: tuple[int, ...]  # of each group's axis, padding included
     devices: int  # that share the agents
     replay_on_host: bool
 
 
-def make_programs(groups: tuple[Group, ...]) -> Programs:
+def make_programs(population: Population) -> Programs:
     """Return the programs of a population."""
-    build = _Builder(groups)
+    build = _Builder(population)
     names: dict[str, dict[int, tuple[str, ...]]] = {"pretrain": {}, "update": {}}
     programs = Programs(
-        groups=groups,
+        population=population,
         init=_init(build),
         act=_act(build, agent.act),
         act_seeding=_act(build, agent.act_seeding),
@@ -81,9 +87,13 @@ def make_programs(groups: tuple[Group, ...]) -> Programs:
         replay_on_host=build.replay_on_host,
     )
     return programs._replace(
-        metric_names=tuple(names["update"][n] for n in range(len(groups))),
-        pretrain_metric_names=tuple(names["pretrain"][n] for n in range(len(groups))),
+        metric_names=_by_group(names["update"]),
+        pretrain_metric_names=_by_group(names["pretrain"]),
     )
+
+
+def _by_group(names: dict[int, tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
+    return tuple(names[number] for number in sorted(names))
 
 
 class _Builder:
@@ -93,12 +103,13 @@ class _Builder:
     on the host each piece is a program of its own, and `to_device` and `to_host` carry between.
     """
 
-    def __init__(self, groups: tuple[Group, ...]) -> None:
-        self.groups, self.rows = groups, [group.rows for group in groups]
+    def __init__(self, population: Population) -> None:
+        self.population, self.groups = population, population.groups
+        groups, self.rows = self.groups, [group.rows for group in self.groups]
         counts = [len(group.agents) for group in groups]
-        self.mesh = axes.make_mesh(counts, twins=_leaves_devices_idle(groups))
+        self.mesh = axes.make_mesh(counts, padded=_leaves_devices_idle(groups))
         self.sizes = tuple(axes.axis_length(count, self.mesh) for count in counts)
-        self.replay_on_host = replay_on_host(groups, self.sizes)
+        self.replay_on_host = replay_on_host(population, self.sizes)
         self._host = jax.local_devices(backend="cpu")[0]
 
     def computing(
@@ -249,7 +260,7 @@ def _learn(
         return states, write(buffers, batches, build.to_host(plans)), by_agent
 
     program = build.whole(program, donate=(0, 1))
-    init = jax.eval_shape(_init(build), *initial_arguments(build.groups))
+    init = jax.eval_shape(_init(build), *initial_arguments(build.population))
     jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
     return program
 
@@ -284,7 +295,7 @@ def _policy_actions(build: _Builder) -> Function:
 
 
 def _leaves_devices_idle(groups: tuple[Group, ...]) -> bool:
-    """Tell whether one agent's networks leave other devices idle, cores of a CPU included."""
+    """Return whether one agent's networks leave other devices idle, cores of a CPU included."""
     return has_gpu() or all(_plans_at_once(2, group.world.config) > 1 for group in groups)
 
 

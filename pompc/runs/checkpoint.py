@@ -24,7 +24,13 @@ from jax.sharding import SingleDeviceSharding
 from pompc.algorithm.agent import AgentState
 from pompc.envs.restarting import State
 from pompc.envs.vector import Feedback
-from pompc.population.groups import Group, Learners, cut_twins, with_twins, without_twins
+from pompc.population.groups import (
+    Learners,
+    Population,
+    cut_padding,
+    with_padding,
+    without_padding,
+)
 from pompc.runs import files, replay_segments
 from pompc.runs.files import DamagedError
 from pompc.runs.replay_segments import Arrays
@@ -49,12 +55,12 @@ class Snapshot(NamedTuple):
 class Checkpoints:
     """The checkpoints of a run that is training."""
 
-    def __init__(self, run_dir: Path, groups: tuple[Group, ...]) -> None:
+    def __init__(self, run_dir: Path, population: Population) -> None:
         """Begin without any."""
-        self._folder, self._groups = (run_dir / _FOLDER).absolute(), groups
-        self._repeat = groups[0].agents[0].action_repeat
+        self._folder, self._population = (run_dir / _FOLDER).absolute(), population
+        self._repeat = population.agents[0].action_repeat
         self._segments: list[dict[str, Any]] = []  # in order; all together are the buffers
-        self._marks = [replay_segments.Mark(0, 0)] * groups[-1].rows.stop
+        self._marks = [replay_segments.Mark(0, 0)] * len(population.agents)
         self.newest: int | None = None  # decision
 
     def save(self, snapshot: Snapshot) -> Learners:
@@ -64,7 +70,7 @@ class Checkpoints:
             DiskFullError: if there is no room; earlier checkpoints stay as they are.
         """
         partial, learners = self._folder / ".partial", snapshot.learners
-        own = Learners(*(without_twins(part, self._groups) for part in learners))
+        own = Learners(*(without_padding(part, self._population) for part in learners))
         with files.reporting_full_disk(self._folder):
             try:
                 self._write(snapshot._replace(learners=own), partial)
@@ -145,15 +151,15 @@ class Checkpoints:
             segments.append(found)
         arrays = files.read_arrays(path / "arrays.npz")
         counted = _part(arrays, "replay")
-        own = without_twins(start.buffers, self._groups)
+        own = without_padding(start.buffers, self._population)
         own = replay_segments.rebuild(own, map(files.read_arrays, segments), counted)
-        states = _read_agents(path, start.states, self._groups)
+        states = _read_agents(path, start.states, self._population)
         self._segments, self._marks = body["segments"], replay_segments.marks(own)
         self.newest = body["decision"]
         count = len({name.split(".")[0] for name in _part(arrays, "environment")})
         return Snapshot(
             decision=body["decision"],
-            learners=Learners(states, with_twins(own, start.buffers)),
+            learners=Learners(states, with_padding(own, start.buffers)),
             feedback=Feedback(**_part(arrays, "feedback")),
             environments=[_part(arrays, f"environment.{index}") for index in range(count)],
             log=_part(arrays, "log"),
@@ -169,7 +175,7 @@ def saved_steps(run_dir: Path) -> list[int]:
 
 
 def restore_agents(
-    run_dir: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+    run_dir: Path, like: tuple[AgentState, ...], population: Population
 ) -> tuple[AgentState, ...]:
     """Read the agents of a run's newest checkpoint that is whole.
 
@@ -180,7 +186,7 @@ def restore_agents(
     for step in reversed(saved_steps(run_dir)):
         try:
             verified(folder / str(step))
-            return _read_agents(folder / str(step), like, groups)
+            return _read_agents(folder / str(step), like, population)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
     raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
@@ -219,15 +225,17 @@ def _digest(body: dict[str, Any]) -> str:
 
 
 def _read_agents(
-    path: Path, like: tuple[AgentState, ...], groups: tuple[Group, ...]
+    path: Path, like: tuple[AgentState, ...], population: Population
 ) -> tuple[AgentState, ...]:
     here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
     shapes = jax.tree.map(
         lambda leaf: ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
     )
-    shapes = cut_twins(shapes, groups, lambda leaf, n: leaf.update(shape=(n, *leaf.shape[1:])))
+    shapes = cut_padding(
+        shapes, population, lambda leaf, n: leaf.update(shape=(n, *leaf.shape[1:]))
+    )
     with ocp.StandardCheckpointer() as checkpointer:
-        return with_twins(checkpointer.restore(path / "agents", shapes), like)
+        return with_padding(checkpointer.restore(path / "agents", shapes), like)
 
 
 def _arrays(snapshot: Snapshot) -> Arrays:

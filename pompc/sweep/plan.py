@@ -21,7 +21,7 @@ from pompc.settings.config import Config
 from pompc.settings.grid import listed
 from pompc.settings.methods import METHODS
 from pompc.sweep.trained import Trained
-from pompc.training.evaluation import read_groups
+from pompc.training.trained_agent import population_of
 
 _KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
 _DEVICE = ("memory_gb", "tflops")
@@ -85,7 +85,7 @@ def load(path: str | Path) -> Sweep:
                 _require_new(config, number, seen)
                 run = trained.run_of(config) or folder / _folder_name(config)
                 jobs.append(Job(run, settings, config))
-                operations += cost.operations(read_groups(config))
+                operations += cost.operations(population_of(config))
         except ConfigError as error:
             raise ConfigError(f"{path}, grid entry {number}: {error}") from error
     return Sweep(
@@ -202,7 +202,7 @@ def _chosen(agent: Config) -> dict[str, Any]:
 
 def _agent_bytes(config: Config) -> float:
     """Return the bytes of the largest agent: its replay buffer, networks and optimisers."""
-    groups = read_groups(config)
+    groups = population_of(config).groups
     return max(replay_bytes(group) + initial_bytes(group) for group in groups)
 
 

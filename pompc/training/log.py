@@ -23,10 +23,10 @@ class Log:
     def __init__(self, programs: Programs, folder: Path) -> None:
         """Start the first interval; metrics that a group does not have stay empty."""
         self._names, self._path = programs.metric_names, folder / "metrics.csv"
-        self._groups = programs.groups
+        self._groups = programs.population.groups
         self._columns = list(dict.fromkeys(name for names in self._names for name in names))
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
-        self._agents = sum(len(group.agents) for group in self._groups)
+        self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
         self._running: tuple[int, Sequence[jax.Array]] | None = None
         self._clear()

@@ -15,7 +15,7 @@ from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
 from pompc.population.compile import compile_ahead
-from pompc.population.groups import Group, Learners, initial_arguments, make_groups
+from pompc.population.groups import Learners, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import lock, room
 from pompc.runs.checkpoint import Checkpoints, Snapshot
@@ -23,7 +23,7 @@ from pompc.runs.files import reporting_full_disk, write_arrays
 from pompc.runs.signals import Interrupted, Interruption
 from pompc.settings.config import Config
 from pompc.training.decision import close_episodes, decide, discard_episodes, first_feedback
-from pompc.training.evaluation import Evaluation, Returns, training_seed
+from pompc.training.evaluation import Evaluation, Evaluator, training_seed
 from pompc.training.log import Log
 from pompc.training.progress import Progress, first_line
 
@@ -50,7 +50,7 @@ def train(config: Config, run_dir: str | Path) -> None:
         return
     count = len(config.agents)
     # The order of the environments is that of the groups, which needs no environment to be known.
-    agents = [agent for group in make_groups(config.agents, 0, 0) for agent in group.agents]
+    agents = make_population(config.agents, 0, 0).agents
     seeds = [training_seed(agent) for agent in agents]
     with (
         lock.held(folder) as own_lock,
@@ -60,8 +60,8 @@ def train(config: Config, run_dir: str | Path) -> None:
     ):
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
-        groups = make_groups(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, groups, vector, folder, own_lock).run(interruption)
+        population = make_population(agents, vector.observation_dim, vector.action_dim)
+        _Training(config, population, vector, folder, own_lock).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -83,25 +83,25 @@ class _Training:
     def __init__(
         self,
         config: Config,
-        groups: tuple[Group, ...],
+        population: Population,
         vector: Vector,
         folder: Path,
         own_lock: Path,
     ) -> None:
         self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
-        self.agents = [agent for group in groups for agent in group.agents]
+        self.agents = population.agents
         self.began = time.perf_counter()
-        self.programs = compile_ahead(make_programs(groups), config.evaluation_episodes)
-        self.returns = Returns(self.programs, config.evaluation_episodes)
-        self.learners = Learners(*self.programs.init(*initial_arguments(groups)))
+        self.programs = compile_ahead(make_programs(population), config.evaluation_episodes)
+        self.evaluator = Evaluator(self.programs, config.evaluation_episodes)
+        self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.progress = Progress(config)
         self.log = Log(self.programs, folder)
-        self.checkpoints = Checkpoints(folder, groups)
+        self.checkpoints = Checkpoints(folder, population)
         self._describe()
 
     def _describe(self) -> None:
         """Gather the facts of provenance.json, print what is about to run, and check its needs."""
-        on_host, groups = self.programs.replay_on_host, self.programs.groups
+        on_host = self.programs.replay_on_host
         agents, replay = (
             sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in self.learners
         )
@@ -120,7 +120,7 @@ class _Training:
             **envs.describe(self.config.task),
             **runtime.describe(),
         }
-        seconds = cost.estimated_seconds(groups, self.programs.devices)
+        seconds = cost.estimated_seconds(self.programs.population, self.programs.devices)
         print(first_line(self.config, self.facts, seconds), flush=True)
         room.check(self.folder, needed)
 
@@ -212,7 +212,7 @@ class _Training:
         """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
         self.log.settle()
         states = self.learners.states
-        planner, policy = self.returns.planner(states), self.returns.policy(states)
+        planner, policy = self.evaluator.planner(states), self.evaluator.policy(states)
         step, wall = decision * self.config.action_repeat, self.wall_s()
         rows: list[dict[str, Any]] = [
             {

@@ -12,21 +12,21 @@ from pompc.algorithm import agent, update
 from pompc.algorithm.loss_weights import parts
 from pompc.envs.vector import Feedback, Observations
 from pompc.population.axes import over_agents
-from pompc.population.groups import Learners, initial_arguments, make_groups, replay_rows
+from pompc.population.groups import Learners, initial_arguments, make_population, replay_rows
 from pompc.population.programs import make_programs
 from pompc.training import decision
 
 
 @functools.cache
 def _programs(config):
-    groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
-    return groups[0].world, make_programs(groups)
+    population = make_population(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+    return population.world, make_programs(population)
 
 
 def _filled(config, episodes=3, length=30, seeding=False):
     """Return world, programs and one agent after a few episodes of random observations."""
     world, programs = _programs(config)
-    learners = Learners(*programs.init(*initial_arguments(programs.groups)))
+    learners = Learners(*programs.init(*initial_arguments(programs.population)))
     rng = np.random.default_rng(0)
     nothing, always = np.zeros(1, bool), np.ones(1, bool)
     for episode in range(episodes):

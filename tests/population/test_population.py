@@ -21,7 +21,7 @@ from pompc.population import cost
 from pompc.population.groups import (
     Learners,
     initial_arguments,
-    make_groups,
+    make_population,
     remember,
     replay_bytes,
     replay_on_host,
@@ -35,8 +35,8 @@ STEPS = 200
 LENGTHS = (7, 20, 20)
 
 
-def _groups(config):
-    return make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+def _population(config):
+    return make_population(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
 
 
 def test_agents_that_differ_in_arrays_share_a_group(small):
@@ -46,7 +46,7 @@ def test_agents_that_differ_in_arrays_share_a_group(small):
     )  # fmt: skip
     found = [
         {(member.method, member.lam, member.prior) for member in group.agents}
-        for group in _groups(config)
+        for group in _population(config).groups
     ]
     learned = [
         ("pompc", lam, prior) for lam in (0.5, 9.0) for prior in ("reverse_kl", "forward_kl")
@@ -59,7 +59,7 @@ def test_agents_that_differ_in_arrays_share_a_group(small):
         {("pompc", np.inf, "replay")},
         {("tdmpc2", 0.0, "reverse_kl")},
     ]
-    rows = [group.rows for group in _groups(config)]
+    rows = [group.rows for group in _population(config).groups]
     assert [part.start for part in rows[1:]] == [part.stop for part in rows[:-1]]
     assert rows[-1].stop == len(config.agents)
 
@@ -68,22 +68,22 @@ def test_agents_that_differ_in_arrays_share_a_group(small):
 def three(small):
     """Return a population of two that share a group and one with λ = 0, and each of them alone."""
     config = small(lam=[0.5, 9.0, 0.0], plan_samples=16, elites=5, value_nets=2)
-    together = make_programs(_groups(config))
-    return together, [make_programs(_groups(member)) for member in config.agents]
+    together = make_programs(_population(config))
+    return together, [make_programs(_population(member)) for member in config.agents]
 
 
 def test_agents_together_equal_each_alone_step_by_step(three):
     """From the same state and keys, 200 steps with early terminations in one agent only."""
     together, alone = three
-    groups = together.groups
-    states, buffers = together.init(*initial_arguments(groups))
+    population = together.population
+    states, buffers = together.init(*initial_arguments(population))
     rng = np.random.default_rng(0)
     learners = Learners(tuple(agents.start_elsewhere(state, rng) for state in states), buffers)
     done, worst = np.zeros(3, bool), 0.0
     for step in range(1, STEPS + 1):
         seen = rng.normal(size=(3, agents.OBSERVATIONS)).astype(np.float32)
         feedback = rng.normal(size=3).astype(np.float32), np.zeros(3, bool), seen
-        starts = [_copy(_one(learners, groups, index)) for index in range(3)]
+        starts = [_copy(_one(learners, population, index)) for index in range(3)]
         learners, actions = decision.act(together, learners, feedback)
         ends = np.array([step % length == 0 for length in LENGTHS])
         done = ends & np.array([True, False, False])
@@ -102,7 +102,7 @@ def test_agents_together_equal_each_alone_step_by_step(three):
             if step > 10:
                 *found, _ = alone[index].update(*mine, np.bool_(step % 10 == 0))
                 mine = Learners(*found)
-            worst = max(worst, _difference(_one(learners, groups, index), mine))
+            worst = max(worst, _difference(_one(learners, population, index), mine))
     assert worst < 1e-5
 
 
@@ -111,14 +111,14 @@ def _end(programs, learners, *outcome):
     return Learners(remember(learners.states, memories), buffers)
 
 
-def _one(learners, groups, index):
+def _one(learners, population, index):
     """Return one agent of a population as a population of one, in the host's memory.
 
     Rows are taken there: on several devices each would be a program of all of them, and hundreds
     in a row can hold up one another for want of threads.
     """
-    number = next(n for n, group in enumerate(groups) if index < group.rows.stop)
-    row, several = index - groups[number].rows.start, len(groups[number].agents) > 1
+    number, row = population.place(index)
+    several = len(population.groups[number].agents) > 1
     return jax.tree.map(
         lambda leaf: np.asarray(leaf)[row] if several else np.asarray(leaf),
         Learners((learners.states[number],), (learners.buffers[number],)),
@@ -142,7 +142,7 @@ import agents
 from pompc import Config
 from pompc.population import axes
 from pompc.population.groups import (
-    Learners, initial_arguments, make_groups, with_twins, without_twins,
+    Learners, initial_arguments, make_population, with_padding, without_padding,
 )
 from pompc.population.programs import make_programs
 from pompc.training import decision
@@ -151,13 +151,13 @@ found = []
 for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     axes.jax.local_devices = lambda devices=jax.devices()[:used], backend=None: devices
     config = Config(replay_memory=memory, **{settings!r})
-    groups = make_groups(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
-    programs = make_programs(groups)
-    states, buffers = programs.init(*initial_arguments(groups))
+    population = make_population(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
+    programs = make_programs(population)
+    states, buffers = programs.init(*initial_arguments(population))
     rng, count = np.random.default_rng(0), len(config.agents)
-    own = without_twins(jax.device_get(states), groups)
+    own = without_padding(jax.device_get(states), population)
     moved = tuple(agents.start_elsewhere(state, rng, spread=0.3) for state in own)
-    learners = Learners(with_twins(moved, like=states), buffers)
+    learners = Learners(with_padding(moved, like=states), buffers)
     for step in range(12):
         seen = rng.normal(size=(count, agents.OBSERVATIONS)).astype(np.float32)
         feedback = rng.normal(size=count).astype(np.float32), np.zeros(count, bool), seen
@@ -168,7 +168,7 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     *learners, metrics = programs.update(*learners, np.bool_(True))
     where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("axes", *programs.sizes, "on devices", programs.devices, *where)
-    own = [without_twins(jax.device_get(part), groups) for part in learners]
+    own = [without_padding(jax.device_get(part), population) for part in learners]
     found.append(jax.tree.leaves((own, *jax.device_get((actions, metrics, evaluated)))))
 for first, *others in zip(*found, strict=True):
     for other in others:
@@ -182,7 +182,9 @@ print("equal")
     ("chosen", "devices", "axes", "axes_on_one"),
     [
         pytest.param({"lam": [0.0, 0.5], "seeds": 8}, 8, "8 8", "8 8", id="two groups of eight"),
-        pytest.param({"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, and three: a twin"),
+        pytest.param(
+            {"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, and three and a copy"
+        ),
     ],
 )
 def test_agents_spread_over_devices_equal_one_device(small, chosen, devices, axes, axes_on_one):
@@ -249,11 +251,11 @@ def test_operations_are_those_that_the_mathematics_needs(lam):
 
 
 def test_replay_goes_to_the_host_where_the_device_is_too_small(small, monkeypatch):
-    groups = _groups(small(seeds=2, buffer_size=1000, steps=4000))
+    population = _population(small(seeds=2, buffer_size=1000, steps=4000))
     needed = 2 * (1000 + 10 + 16) * 4 * (agents.OBSERVATIONS + 3 * agents.ACTIONS + 1)
-    assert 2 * replay_bytes(groups[0]) == pytest.approx(needed, rel=0.15)
+    assert 2 * replay_bytes(population.groups[0]) == pytest.approx(needed, rel=0.15)
     for available, on_host in ((None, False), (10 * needed, False), (needed, True)):
         monkeypatch.setattr(runtime, "device_bytes", lambda found=available: found)
-        assert replay_on_host(groups, [2]) == on_host
+        assert replay_on_host(population, [2]) == on_host
     monkeypatch.undo()
-    assert replay_on_host(_groups(small(replay_memory="host")), [1])
+    assert replay_on_host(_population(small(replay_memory="host")), [1])

@@ -25,7 +25,7 @@ import pompc
 from fingerprints import Fingerprints
 from pompc import trainer
 
-trainer.LOG_INTERVAL, trainer.Returns = 20, Fingerprints
+trainer.LOG_INTERVAL, trainer.Evaluator = 20, Fingerprints
 config = pompc.Config.from_json(open(sys.argv[1]).read())
 pompc.train(config, sys.argv[2])
 """

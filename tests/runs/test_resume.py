@@ -23,14 +23,14 @@ import pompc
 from pompc import ConfigError, runs
 from pompc.envs.vector import Feedback
 from pompc.population import axes
-from pompc.population.groups import with_twins, without_twins
+from pompc.population.groups import with_padding, without_padding
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, files, lock, replay_segments, room
 from pompc.runs.checkpoint import Checkpoints, Snapshot
 from pompc.runs.files import DiskFullError
 from pompc.runs.signals import Interrupted, Interruption
-from pompc.training import decision, evaluation, trainer
-from pompc.training.evaluation import Returns
+from pompc.training import decision, trained_agent, trainer
+from pompc.training.evaluation import Evaluator
 
 TIMES = ["wall_s"]
 METRIC_TIMES = ["decisions_per_s", "plan_share", "environment_share", "update_share"]
@@ -43,11 +43,11 @@ class Killed(BaseException):
 _PROGRAMS = {}
 
 
-def compiled_once(groups):
-    """Return the programs of some groups, which all runs of these tests share."""
-    agents = tuple(group.agents for group in groups)
+def compiled_once(population):
+    """Return the programs of a population, which all runs of these tests share."""
+    agents = tuple(group.agents for group in population.groups)
     if agents not in _PROGRAMS:
-        _PROGRAMS[agents] = make_programs(groups)
+        _PROGRAMS[agents] = make_programs(population)
     return _PROGRAMS[agents]
 
 
@@ -58,7 +58,7 @@ def short_runs():
         patch.setattr(trainer, "LOG_INTERVAL", 30)
         patch.setattr(trainer, "make_programs", compiled_once)
         patch.setattr(trainer, "compile_ahead", lambda programs, _: programs)
-        patch.setattr(trainer, "Returns", Fingerprints)
+        patch.setattr(trainer, "Evaluator", Fingerprints)
         yield
     _PROGRAMS.clear()
 
@@ -78,9 +78,9 @@ def kill_at(monkeypatch, decision):
 def restored(folder):
     """Return the newest checkpoint of a run, and what holds its checkpoints."""
     config = runs.read_config(folder)
-    programs = compiled_once(evaluation.read_groups(config))
-    start = trainer.Learners(*programs.init(*trainer.initial_arguments(programs.groups)))
-    checkpoints = Checkpoints(folder, programs.groups)
+    programs = compiled_once(trained_agent.population_of(config))
+    start = trainer.Learners(*programs.init(*trainer.initial_arguments(programs.population)))
+    checkpoints = Checkpoints(folder, programs.population)
     return checkpoints.restore(start), checkpoints
 
 
@@ -110,7 +110,9 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     """Train to 2N at once; or to N, killed between checkpoints, and on."""
     config = small(steps=400, evaluate_every=100, **KINDS[kind])
     if kind == "one agent":
-        monkeypatch.setattr(trainer, "Returns", Returns)  # evaluation leaves no trace in training
+        monkeypatch.setattr(
+            trainer, "Evaluator", Evaluator
+        )  # evaluation leaves no trace in training
     pompc.train(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         kill_at(patch, 120)
@@ -121,20 +123,20 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
 
 
-@pytest.mark.skipif(jax.local_device_count() < 2, reason="twins fill a second device")
+@pytest.mark.skipif(jax.local_device_count() < 2, reason="padding fills a second device")
 def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatch):
-    """Three agents and a twin on two devices, then three on one, then on two again."""
-    groups, devices = (
-        evaluation.read_groups(small(lam=[1.0, 3.0, 9.0])),
+    """Three agents and a copy on two devices, then three on one, then on two again."""
+    population, devices = (
+        trained_agent.population_of(small(lam=[1.0, 3.0, 9.0])),
         jax.local_devices(),
     )
     stored = None
     for count in (2, 1, 2):
         monkeypatch.setattr(axes.jax, "local_devices", lambda n=count, **_: devices[:n])
-        programs = make_programs(groups)
+        programs = make_programs(population)
         assert programs.sizes == (4 if count == 2 else 3,)
-        start = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
-        checkpoints = Checkpoints(tmp_path, groups)
+        start = trainer.Learners(*programs.init(*trainer.initial_arguments(population)))
+        checkpoints = Checkpoints(tmp_path, population)
         if stored is None:
             rng = np.random.default_rng(0)
             seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), rng.normal(size=(3, 5)))
@@ -143,7 +145,7 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
         else:
             snapshot = checkpoints.restore(start)
             np.testing.assert_array_equal(snapshot.feedback.observation, seen.observation)
-        own = [without_twins(part, groups) for part in snapshot.learners]
+        own = [without_padding(part, population) for part in snapshot.learners]
         found, stored = stored, [np.asarray(leaf) for leaf in jax.tree.leaves(own)]
         for mine, theirs in zip(stored, found or stored, strict=True):
             np.testing.assert_array_equal(mine, theirs)
@@ -155,11 +157,11 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
 
 @pytest.mark.skipif(jax.local_device_count() < 2, reason="agents lie on two devices")
 def test_an_agent_is_stored_from_the_device_that_holds_it(small):
-    groups = evaluation.read_groups(small(lam=[1.0, 3.0, 9.0]))
-    programs = make_programs(groups)
-    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+    population = trained_agent.population_of(small(lam=[1.0, 3.0, 9.0]))
+    programs = make_programs(population)
+    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(population)))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(
-        without_twins(learners.states, groups)))  # fmt: skip
+        without_padding(learners.states, population)))  # fmt: skip
     (buffer,) = learners.buffers
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(buffer)} == {2}
     numbered = buffer._replace(rows=buffer.rows + jax.device_put(
@@ -184,16 +186,16 @@ assert len(jax.devices()) == 1
 def test_agents_trained_on_two_devices_load_where_there_is_one(small, tmp_path):
     config = small(lam=[1.0, 3.0, 9.0])
     runs.open_run(config, tmp_path)
-    groups = evaluation.read_groups(config)
-    programs = make_programs(groups)
-    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(groups)))
+    population = trained_agent.population_of(config)
+    programs = make_programs(population)
+    learners = trainer.Learners(*programs.init(*trainer.initial_arguments(population)))
     assert {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(learners)} == {2}
     rng = np.random.default_rng(0)
-    own = without_twins(jax.device_get(learners.states), groups)
+    own = without_padding(jax.device_get(learners.states), population)
     moved = tuple(shake(state, rng) for state in own)
-    learners = learners._replace(states=with_twins(moved, like=learners.states))
+    learners = learners._replace(states=with_padding(moved, like=learners.states))
     seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), np.ones((3, 5)))
-    Checkpoints(tmp_path, groups).save(Snapshot(1, learners, seen, [], {}, 0.0, {}))
+    Checkpoints(tmp_path, population).save(Snapshot(1, learners, seen, [], {}, 0.0, {}))
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
     subprocess.run(
         [sys.executable, "-c", ON_ONE_DEVICE, str(tmp_path), str(tmp_path / "actions.txt")],

@@ -15,7 +15,7 @@ import pompc
 from pompc import ConfigError
 from pompc.algorithm import update
 from pompc.envs import vector
-from pompc.population.groups import make_groups
+from pompc.population.groups import make_population
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, files
 from pompc.training import evaluation, log, progress, trainer
@@ -202,8 +202,8 @@ def test_the_planner_forgets_its_plan_where_an_episode_starts_anew(small, monkey
         seen.append(np.asarray(means))
         return np.zeros((1, 2, 1), np.float32), means + 1.0
 
-    programs = make_programs(make_groups(small().agents, 3, 1))
-    returns = evaluation.Returns(programs._replace(evaluation_actions=actions), episodes=2)
+    programs = make_programs(make_population(small().agents, 3, 1))
+    returns = evaluation.Evaluator(programs._replace(evaluation_actions=actions), episodes=2)
     monkeypatch.setattr(evaluation, "make_vector", lambda *_: contextlib.nullcontext(Uneven()))
     returns.planner(())
     assert [means[0, :, 0, 0].tolist() for means in seen[:3]] == [[0, 0], [0, 1], [1, 2]]

@@ -1,0 +1,135 @@
+"""A trained agent from its run: single actions, evaluations, videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from pompc import envs, runs, runtime
+from pompc.algorithm.agent import AgentState
+from pompc.envs import video
+from pompc.population.groups import Group, Population, initial_arguments, make_population
+from pompc.population.programs import make_programs
+from pompc.runs import checkpoint
+from pompc.runs.folder import read_config
+from pompc.settings.config import Config
+from pompc.training.evaluation import Evaluator
+
+
+class Agent:
+    """A trained agent that acts on single observations, planning anew at each."""
+
+    def __init__(self, group: Group, states: AgentState) -> None:
+        """Use `load_agent` instead."""
+        self.config, self._states = group.agents[0], (states,)
+        self._programs = make_programs(Population((group,)))
+        self._world = group.world
+        self.reset()
+
+    def reset(self, seed: int = 0) -> None:
+        """Start an episode: forget the previous plan; `seed` draws the elites."""
+        shape = (1, 1, self.config.horizon, self._world.action_dim)
+        self._mean, self._key = jnp.zeros(shape), jax.random.PRNGKey(seed)
+
+    def act(self, observation: np.ndarray, planner: bool = True) -> np.ndarray:
+        """Return the action `[A]` in [-1, 1] at an observation `[O]`.
+
+        Args:
+            observation: float, `[O]`, as `pompc.make_env` returns it.
+            planner: False asks the sampling policy π_s alone.
+
+        Raises:
+            ValueError: if the observation has another shape.
+        """
+        seen = np.asarray(observation, np.float32)
+        if seen.shape != (self._world.observation_dim,):
+            expected = (self._world.observation_dim,)
+            raise ValueError(f"the observation has shape {seen.shape}, not {expected}")
+        if not planner:
+            return np.asarray(self._programs.policy_actions(self._states, seen[None, None])[0, 0])
+        self._key, key = jax.random.split(self._key)
+        action, self._mean = self._programs.evaluation_actions(
+            self._states, key[None, None], seen[None, None], self._mean
+        )
+        return np.asarray(action[0, 0])
+
+
+def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
+    """Load the newest checkpoint of a run, of a population agent number `agent`.
+
+    The agents of a population are numbered as their rows in metrics.csv and in each evaluation
+    of returns.csv.
+
+    Raises:
+        ConfigError: if the folder holds no run, or the run no such agent.
+        FileNotFoundError: if the run has no checkpoint yet.
+    """
+    population, states = _restore(Path(run_dir))
+    number, row = population.place(agent)
+    group = population.groups[number]
+    alone = group._replace(agents=(group.agents[row],), rows=slice(0, 1))
+    several = len(group.agents) > 1
+    own = jax.tree.map(lambda leaf: leaf[row] if several else leaf, states[number])
+    return Agent(alone, own)
+
+
+def _restore(run_dir: Path) -> tuple[Population, tuple[AgentState, ...]]:
+    config = read_config(run_dir)
+    runtime.configure(config.matmul_precision)
+    population = population_of(config)
+    like, _ = jax.eval_shape(make_programs(population).init, *initial_arguments(population))
+    return population, checkpoint.restore_agents(run_dir, like, population)
+
+
+def population_of(config: Config) -> Population:
+    """Return the population of a configuration, sized by its environment."""
+    return make_population(config.agents, *envs.dimensions(config.task))
+
+
+def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
+    """Evaluate the newest checkpoint of a run anew.
+
+    Returns:
+        One row an agent and episode: `agent, method, lam, prior, seed, episode, return,
+        return_policy`.
+    """
+    population, states = _restore(Path(run_dir))
+    evaluator = Evaluator(make_programs(population), episodes)
+    planner, policy = evaluator.planner(states).returns, evaluator.policy(states).returns
+    return pd.DataFrame([
+        {"agent": index, "method": config.method, "lam": config.lam, "prior": config.prior,
+         "seed": config.seed, "episode": episode, "return": planner[index, episode],
+         "return_policy": policy[index, episode]}
+        for index, config in enumerate(population.agents)
+        for episode in range(episodes)
+    ])  # fmt: skip
+
+
+def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int = 0) -> Path:
+    """Record an agent's first episode of the newest evaluation as an mp4.
+
+    It is one of the episodes whose mean stands in returns.csv; by default the video lands in
+    `run_dir/video.mp4`.
+
+    Raises:
+        ConfigError: if the folder holds no run.
+        FileNotFoundError: if the run has not evaluated yet.
+        RuntimeError: in one sentence, where nothing can be rendered.
+    """
+    config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
+    population_of(config).place(agent)  # an agent that is not there is refused
+    if not stored.exists():
+        raise FileNotFoundError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
+    with np.load(stored) as episodes:
+        seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
+    if np.isnan(actions).any():
+        raise RuntimeError(
+            f"there is no video of agent {agent}: the environment of its first evaluation episode "
+            "failed, and the episode was started anew"
+        )
+    target = Path(path) if path else Path(run_dir) / "video.mp4"
+    return video.record_actions(config.task, seed, actions, target)
