@@ -182,9 +182,7 @@ print("equal")
     ("chosen", "devices", "axes", "axes_on_one"),
     [
         pytest.param({"lam": [0.0, 0.5], "seeds": 8}, 8, "8 8", "8 8", id="two groups of eight"),
-        pytest.param(
-            {"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, and three and a copy"
-        ),
+        pytest.param({"lam": [0.0, 0.5, 3.0, 9.0]}, 2, "1 4", "1 3", id="one, three and a copy"),
     ],
 )
 def test_agents_spread_over_devices_equal_one_device(small, chosen, devices, axes, axes_on_one):
