@@ -1,18 +1,14 @@
-"""Elementary operations: Mish, LayerNorm, SimNorm, two-hot, Gaussians, percentile scales."""
+"""Gaussians, the two-hot code, and percentile scales."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from pompc.runtime import has_gpu
-
-LAYER_NORM_EPSILON = 1e-5
-Contracted = tuple[tuple[int, ...], tuple[int, ...]]  # axes of the one factor and the other
 
 
 class Bins(NamedTuple):
@@ -34,102 +30,6 @@ class Gaussian(NamedTuple):
     std: Array  # [..., A]
 
 
-@jax.custom_vjp
-def mish(x: Array) -> Array:
-    r"""Apply Mish, $x \tanh(\log(1 + e^x))$, elementwise.
-
-    One exponential instead of three transcendental functions: with $n = e^x$,
-    $\tanh(\log(1 + n)) = n(n + 2) / (n(n + 2) + 2)$. Above 20 the factor is 1 in float32.
-    """
-    n = jnp.exp(jnp.minimum(x, 20.0))
-    m = n * (n + 2.0)
-    return x * (m / (m + 2.0))
-
-
-def _mish_forward(x: Array) -> tuple[Array, Array]:
-    return mish(x), x
-
-
-def _mish_backward(x: Array, gradient: Array) -> tuple[Array]:
-    # From x anew, with p = 1 / n: XLA would keep an exponential that both passes share in memory,
-    # which costs more than another one. It would make a square of p an exponential of its own.
-    p = jnp.exp(-jnp.clip(x, -40.0, 20.0))
-    inverse = 1.0 / (1.0 + 2.0 * p * (1.0 + p))
-    slope = (1.0 + 2.0 * p) * inverse + 4.0 * x * ((1.0 + p) * inverse * p) * (p * inverse)
-    return (slope * gradient,)
-
-
-mish.defvjp(_mish_forward, _mish_backward)
-
-
-@jax.custom_vjp
-def layer_norm(x: Array, scale: Array, bias: Array) -> Array:
-    r"""Normalise `[..., D]` over its last axis, with scale and bias `[D]`.
-
-    $$\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} \odot s + b$$
-
-    The gradient is its closed form: of Flax's LayerNorm XLA keeps scale and deviation in memory,
-    broadcast to the size of x, which is a tenth of an update's time with narrow networks.
-    """
-    return _layer_norm_forward(x, scale, bias)[0]
-
-
-def _layer_norm_forward(x: Array, scale: Array, bias: Array) -> tuple[Array, tuple[Array, ...]]:
-    mean = jnp.mean(x, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(x), axis=-1, keepdims=True) - jnp.square(mean)
-    inverse = jax.lax.rsqrt(jnp.maximum(variance, 0.0) + LAYER_NORM_EPSILON)
-    scale, bias = (jnp.expand_dims(one, range(x.ndim - 1)) for one in (scale, bias))
-    return (x - mean) * inverse * scale + bias, (x, mean, inverse, scale)
-
-
-def _layer_norm_backward(
-    residuals: tuple[Array, ...], gradient: Array
-) -> tuple[Array, Array, Array]:
-    x, mean, inverse, scale = residuals
-    normal, scaled = (x - mean) * inverse, gradient * scale
-    along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
-    of_x = inverse * (scaled - jnp.mean(scaled, axis=-1, keepdims=True) - normal * along)
-    rows = tuple(range(x.ndim - 1))
-    return of_x, jnp.sum(gradient * normal, axis=rows), jnp.sum(gradient, axis=rows)
-
-
-layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _rounded_product(a: Array, b: Array, contracted: Contracted) -> Array:
-    """Return the product of two tensors whose entries are rounded to TF32's 10 bits."""
-    rounded = partial(jax.lax.reduce_precision, exponent_bits=8, mantissa_bits=10)
-    return jnp.tensordot(rounded(a), rounded(b), contracted)
-
-
-def _rounded_forward(a: Array, b: Array, contracted: Contracted) -> tuple[Array, Any]:
-    return _rounded_product(a, b, contracted), (a, b)
-
-
-def _rounded_backward(contracted: Contracted, factors: Any, gradient: Array) -> tuple[Array, Array]:
-    del contracted  # the last axis of a and the first of a matrix b
-    a, b = factors
-    lead = tuple(range(a.ndim - 1))
-    return (
-        _rounded_product(gradient, b, ((gradient.ndim - 1,), (1,))),
-        _rounded_product(a, gradient, (lead, lead)),
-    )
-
-
-_rounded_product.defvjp(_rounded_forward, _rounded_backward)
-
-
-def rounded_dot_general(a: Array, b: Array, dimensions: Any, **_: Any) -> Array:
-    """Return the product of a layer's input `[..., I]` and kernel `[I, O]` as TF32 computes it.
-
-    Factors, also those of the gradients, are rounded to 10 bits and sums are float32: what a GPU
-    does, for a CPU that has no such units.
-    """
-    contracted, _ = dimensions
-    return _rounded_product(a, b, contracted)
-
-
 def bounded_exp(x: Array) -> Array:
     """Return e^x with x clipped to [-80, 80], so that a softmax needs no maximum.
 
@@ -139,13 +39,7 @@ def bounded_exp(x: Array) -> Array:
     return jnp.exp(jnp.clip(x, -80.0, 80.0))
 
 
-def simnorm(x: Array, dim: int) -> Array:
-    """Project `[..., Z]` onto products of simplices: softmax in groups of `dim` (TD-MPC2)."""
-    groups = bounded_exp(x).reshape(-1, dim)
-    return (groups / _row_sums(groups)).reshape(x.shape)
-
-
-def _row_sums(x: Array) -> Array:
+def row_sums(x: Array) -> Array:
     """Return sums over the last axis of `[B, D]`, which broadcast to it: `[B, 1]` or `[B, D]`.
 
     A CPU takes half the time for a product with a matrix of ones where rows are as short as 8.

@@ -88,6 +88,7 @@ def trajectory_values(
     Returns:
         Values `[N]`, in units of return.
     """
+    # One latent for all trajectories: networks multiply it once, not N times, at the first step.
     value, weight, latent = jnp.zeros(actions.shape[1]), 1.0, latent[None]
     for action in actions:
         reward, latent = model.step(latent, action)
@@ -126,12 +127,15 @@ def plan(
     an episode), the standard deviation at its maximum. The policy's trajectories do not change
     between iterations, so that their values are computed once.
     """
+    # Algorithm 1: n_πs trajectories of the sampling policy compete in every iteration.
     from_policy = policy_actions(model, latent, noise.policy)
     split = config.policy_samples
     policy_noise, sample_noise = noise.terminal[:split], noise.terminal[split:]
     policy_values = trajectory_values(model, latent, from_policy, policy_noise, config.discount)
 
     def iteration(current: Gaussian, step_noise: Array) -> tuple[Gaussian, tuple[Array, Array]]:
+        # The other trajectories are drawn around the plan, valued by Eq. (10), and the best of
+        # all, the policy's included, make the next plan by Eq. (11).
         sampled = current.mean[:, None] + current.std[:, None] * step_noise
         sampled = jnp.clip(sampled, -1.0, 1.0)
         values = trajectory_values(model, latent, sampled, sample_noise, config.discount)
@@ -139,6 +143,7 @@ def plan(
         refined = refine(actions, jnp.concatenate([policy_values, values]), config)
         return Gaussian(refined.mean, refined.std), (refined.elites, refined.weights)
 
+    # Warm start: the previous plan with its executed first action dropped.
     shifted = jnp.roll(previous_mean, -1, axis=0).at[-1].set(0.0)
     start = Gaussian(shifted, jnp.full_like(shifted, config.max_plan_std))
     end, (elites, weights) = jax.lax.scan(iteration, start, noise.samples)

@@ -1,5 +1,8 @@
 """Replay buffer: a functional ring of steps that keeps the planner's mean and std with each.
 
+A row index past the end of the ring means *no write*: JAX drops such writes (`mode="drop"`), so
+that one program serves every case without a branch.
+
 One row a decision, and one more for the last observation of an episode, so that each observation
 is stored once: the next observation of a row is the row after it. Row t is written when action t
 is chosen; its reward follows with the next call. A transition can be sampled as soon as the row
@@ -90,6 +93,7 @@ def set_outcome(replay: Replay, reward: Array, terminated: Array) -> Replay:
     others once more with their next row: the return counts what is new in a row.
     """
     newest = (replay.rows - 1) % replay.last.size
+    # After an episode's last observation no action was taken: the outcome goes nowhere.
     slot = jnp.where(replay.last[newest], replay.last.size, newest)
     if replay.returns is not None:
         added = jnp.where(replay.last[newest], 0.0, reward - replay.reward[newest])
@@ -107,11 +111,13 @@ def append(
     """Append a row, if `write`; the transition of the row before it is complete with this."""
     capacity = replay.last.size
     slot, before = replay.rows % capacity, (replay.rows - 1) % capacity
+    # The new row may overwrite the start of the oldest complete transition, which is then lost.
     overwritten = (
         (replay.rows >= capacity)
         & (replay.first < replay.complete)
         & (replay.starts[replay.first % capacity] == slot)
     )
+    # The row before this one is a whole transition now, unless its episode ended there.
     completes = write & ~replay.last[before]
     row = jnp.where(write, slot, capacity)
     start = jnp.where(completes, replay.complete % capacity, capacity)
@@ -204,12 +210,15 @@ def sample(replay: Replay, key: Array, batch_size: int, horizon: int) -> Batch:
     learned at every position; none crosses a reset or the seam of the ring.
     """
     capacity = replay.last.size
+    # Uniform over complete transitions, through the ring of their rows: no rejection, no mask.
     drawn = jax.random.randint(key, (batch_size,), replay.first, replay.complete)
     start = replay.starts[drawn % capacity]
     window = (start[None] + jnp.arange(horizon + 1)[:, None]) % capacity
+    # A sequence ends with its episode, or with the newest row, behind which the seam lies.
     newest = (replay.rows - 1) % capacity
     ends = replay.last[window] | (window == newest)
     ended = jnp.cumsum(ends, axis=0) - ends > 0  # the episode ended before this row
+    # Past the end the last row repeats, with mask 0, and its plans are written back nowhere.
     steps_in = jnp.arange(horizon + 1)[:, None] - jnp.cumsum(ended, axis=0)
     row = jnp.take_along_axis(window, steps_in, axis=0)
     returns = replay.returns

@@ -123,6 +123,7 @@ def step_model(
     config = world.config
     noise_key, q_key, kl_q_key, *dropout_keys = jax.random.split(key, 5)
     noise = jax.random.normal(noise_key, batch.action.shape)
+    # Line 22: targets take the lower (or mean) of two target heads, drawn anew at every update.
     how = "all" if config.target_heads == "mean_all" else "pair"
     pairs = TargetParams(
         world.draw_heads(q_key, state.targets.q, how),
@@ -138,6 +139,7 @@ def step_model(
         weighted = [getattr(config, f"{name}_coef") * term for name, term in terms.items()]
         return jnp.sum(jnp.stack(weighted)), terms
 
+    # Without a target Q^λ has no gradient and no optimiser step: pretraining leaves it alone.
     trained = state.model if targets.kl_q is not None else state.model._replace(kl_q=None)
     gradient, terms = jax.grad(loss, has_aux=True)(trained)
     state = _apply_gradient(world, state, gradient)
@@ -151,6 +153,7 @@ def _apply_gradient(world: WorldModel, state: AgentState, gradient: ModelParams)
     """Clip one norm over everything, step, and let the target networks follow."""
     config, optimizers = world.config, state.optimizers
     gradient = clip_gradient(gradient, config.max_grad_norm)
+    # Q^λ has an optimiser of its own, since its first step comes after pretraining.
     kl_q, kl_optimizer = state.model.kl_q, optimizers.kl_q
     if gradient.kl_q is not None:
         kl_q, kl_optimizer = optimizer_step(adam(config), gradient.kl_q, kl_optimizer, kl_q)

@@ -61,6 +61,7 @@ def step_prior(
         gaussian = world.policy(prior, rollout.latents[:-1])
         return losses.prior_loss(gaussian, planner, state.hypers.forward_kl)
 
+    # S_p is measured before the step: the loss divides by a constant.
     scale = update_scale(state.scales.prior, divergence(state.prior)[0], config.scale_rate)
 
     def loss(prior: Params) -> tuple[Array, Array]:
@@ -164,6 +165,7 @@ def step_policy(
         ensemble = critic.q if critic.kl_q is None else critic.kl_q
         heads = world.draw_heads(heads_key, ensemble, config.policy_heads)
     reference = reference_policy(world, state, latents, planner) if parts.kl else None
+    # S_Q is measured before the step, on the sample that the step climbs.
     before = sample_policy(world, state.policy, heads, latents, noise)
     if parts.value:
         scale = update_scale(state.scales.value, before.value[0], config.scale_rate)

@@ -185,6 +185,7 @@ def _init(build: _Builder) -> Function:
 
 
 def _act(build: _Builder, one_agent: Function) -> Function:
+    # Line 6 where the agents are; then lines 7 and 8, of the decision before, with the buffers.
     choose = build.computing(lambda group: partial(one_agent, group.world), 2)
     record = build.storing(lambda _: _record, 5, donate=(0,))
 
@@ -246,6 +247,8 @@ def _learn(
 
         return learn
 
+    # Three pieces: draw where the buffers are (line 12), learn where the agents are (lines 13 to
+    # 27), write the new plans where the buffers are (line 18).
     sample = build.storing(lambda group: partial(update.sample, group.world), 2)
     learn = build.computing(of_group, 2, shared=1, donate=(0,), one_by_one=True)
     write = build.storing(lambda group: partial(update.write_back, group.world), 3, donate=(0,))
@@ -260,6 +263,7 @@ def _learn(
         return states, write(buffers, batches, build.to_host(plans)), by_agent
 
     program = build.whole(program, donate=(0, 1))
+    # Traced once without computing: the names of the metrics are known only then.
     init = jax.eval_shape(_init(build), *initial_arguments(build.population))
     jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
     return program

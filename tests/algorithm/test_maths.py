@@ -8,7 +8,7 @@ import oracle
 import pytest
 from scipy import integrate, stats
 
-from pompc.algorithm import maths, planner
+from pompc.algorithm import maths, networks, planner
 from pompc.algorithm.maths import Bins, Gaussian
 from pompc.settings.config import Config
 
@@ -17,18 +17,18 @@ BINS = Bins(-10.0, 10.0, 101)
 
 def test_mish_equals_its_definition_over_the_float_range():
     x = np.concatenate([np.linspace(-60, 60, 2001), [-1e4, 1e4]]).astype(np.float32)
-    np.testing.assert_allclose(maths.mish(x), oracle.mish(x), rtol=2e-6, atol=1e-12)
+    np.testing.assert_allclose(networks.mish(x), oracle.mish(x), rtol=2e-6, atol=1e-12)
 
 
 def test_mish_has_a_finite_gradient_everywhere():
-    gradient = jax.vmap(jax.grad(maths.mish))(jnp.array([-1e4, -50.0, 0.0, 19.9, 20.1, 1e4]))
+    gradient = jax.vmap(jax.grad(networks.mish))(jnp.array([-1e4, -50.0, 0.0, 19.9, 20.1, 1e4]))
     np.testing.assert_allclose(gradient, [0, 0, 0.6, 1, 1, 1], atol=1e-5)
 
 
 def test_the_gradient_of_mish_is_its_derivative():
     x = np.linspace(-45, 30, 1501)
     derivative = (oracle.mish(x + 1e-5) - oracle.mish(x - 1e-5)) / 2e-5
-    gradient = jax.vmap(jax.grad(maths.mish))(jnp.asarray(x, jnp.float32))
+    gradient = jax.vmap(jax.grad(networks.mish))(jnp.asarray(x, jnp.float32))
     np.testing.assert_allclose(gradient, derivative, rtol=2e-5, atol=2e-6)
 
 
@@ -36,12 +36,12 @@ def test_layer_norm_and_its_gradient_equal_those_of_flax():
     generator = np.random.default_rng(0)
     x, gradient = (jnp.asarray(generator.normal(3, 2, (2, 5, 16)), jnp.float32) for _ in range(2))
     scale, bias = (jnp.asarray(generator.normal(size=16), jnp.float32) for _ in range(2))
-    module = nn.LayerNorm(maths.LAYER_NORM_EPSILON)
+    module = nn.LayerNorm(networks.LAYER_NORM_EPSILON)
 
     def of_flax(x, scale, bias):
         return module.apply({"params": {"scale": scale, "bias": bias}}, x)
 
-    ours, pull_ours = jax.vjp(maths.layer_norm, x, scale, bias)
+    ours, pull_ours = jax.vjp(networks.layer_norm, x, scale, bias)
     theirs, pull_theirs = jax.vjp(of_flax, x, scale, bias)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-5)
     for mine, other in zip(pull_ours(gradient), pull_theirs(gradient), strict=True):
@@ -50,14 +50,14 @@ def test_layer_norm_and_its_gradient_equal_those_of_flax():
 
 def test_layer_norm_of_equal_entries_is_its_bias():
     ones = jnp.ones(16)
-    normal, pull = jax.vjp(maths.layer_norm, jnp.full((3, 16), 1e4), ones, 2 * ones)
+    normal, pull = jax.vjp(networks.layer_norm, jnp.full((3, 16), 1e4), ones, 2 * ones)
     np.testing.assert_allclose(normal, 2.0, atol=1e-3)
     assert all(np.isfinite(part).all() for part in pull(jnp.ones((3, 16))))
 
 
 def test_simnorm_sums_to_one_in_groups_and_equals_the_oracle():
     x = np.random.default_rng(0).normal(size=24).astype(np.float32) * 5
-    result = np.asarray(maths.simnorm(jnp.asarray(x), 8))
+    result = np.asarray(networks.simnorm(jnp.asarray(x), 8))
     np.testing.assert_allclose(result.reshape(3, 8).sum(1), 1, rtol=1e-6)
     np.testing.assert_allclose(result, oracle.simnorm(x, 8), rtol=1e-5)
 
@@ -142,7 +142,7 @@ def test_a_rounded_product_and_its_gradients_are_those_of_rounded_factors(lead):
         rng.normal(size=shape).astype(np.float32) for shape in ((*lead, 5), (5, 3), (*lead, 3))
     )
     dimensions = ((len(lead),), (0,)), ((), ())
-    value, back = jax.vjp(lambda a, b: maths.rounded_dot_general(a, b, dimensions), a, b)
+    value, back = jax.vjp(lambda a, b: networks.rounded_dot_general(a, b, dimensions), a, b)
     of_a, of_b = back(g)
     np.testing.assert_allclose(value, _tf32(a) @ _tf32(b), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(of_a, _tf32(g) @ _tf32(b).T, rtol=1e-5, atol=1e-6)

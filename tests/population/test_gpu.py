@@ -76,7 +76,7 @@ def test_simnorm_is_the_same_by_products_and_by_sums(gpu):
     x, target = 3.0 * jax.random.normal(jax.random.key(0), (2, 2, 5, 24))
 
     def squares(x):
-        normal = maths.simnorm(x, 8)
+        normal = networks.simnorm(x, 8)
         return jnp.sum(jnp.square(normal - target)), normal
 
     by_products = jax.grad(squares, has_aux=True)(x)
