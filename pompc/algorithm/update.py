@@ -36,14 +36,10 @@ def sample(world: WorldModel, buffer: Replay, key: Array) -> Batch:
 def update(
     world: WorldModel, state: AgentState, batch: Batch, parts: Parts, reanalyse_now: Array
 ) -> tuple[AgentState, Gaussian | None, Metrics]:
-    """Make one update (Algorithm 2, lines 13 to 27).
+    """Make one update (Algorithm 2, lines 13 to 27) on the batch that `sample` drew.
 
-    Args:
-        world: the networks.
-        state: the agent.
-        batch: the sequences that `sample` drew for it.
-        parts: the steps to make; at the end of seeding those of `loss_weights.pretraining`.
-        reanalyse_now: bool, line 15; the same for all agents of a program.
+    `parts` are the steps to make, at the end of seeding those of `loss_weights.pretraining`;
+    `reanalyse_now` (bool, line 15) is the same for all agents of a program.
 
     Returns:
         The agent, plans `[H, R, A]` for the first rows of the batch, to be written back to the
