@@ -6,9 +6,11 @@ import ast
 import dataclasses
 import functools
 import json
+import os
 import pkgutil
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -144,6 +146,12 @@ def test_the_lack_of_a_wheel_is_seen():
     lock = text_of("requirements.lock").replace(marked, "labmaze==1.0.6")
     lacking = locks.without_wheel(lock, text_of("requirements.wheels"))
     assert lacking == ["labmaze==1.0.6 on 3.13"]
+
+
+def test_tasks_need_no_labmaze():
+    """The lock leaves it out on 3.13: dm_control's suite must load where it is not installed."""
+    code = "import sys; sys.modules['labmaze'] = None; from dm_control import suite"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"MUJOCO_GL": "off"}, check=True)
 
 
 def test_a_lock_that_is_newer_than_its_table_is_seen():
