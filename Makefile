@@ -6,7 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 HUMANOID := git+https://github.com/carlosferrazza/humanoid-bench@791405f5eacf879adbc99105adb3fee73f5a49fc
 
-.PHONY: help train test test-faults test-slurm humanoid lint tutorials book figures lock clean
+.PHONY: help train test test-faults test-slurm humanoid lint tutorials lab book figures lock clean
 
 help:  ## Show what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 14
@@ -47,26 +47,45 @@ tutorials: .venv/installed  ## Execute the tutorials anew and store their output
 		nbclient.NotebookClient(page, record_timing=False).execute(cwd='book/tutorials'); \
 		nbformat.write(page, sys.argv[1])" $$page; done
 
+# LAB takes options of JupyterLab's: make lab LAB="--no-browser --port 9000"
+lab: .venv/installed-lab  ## Open the tutorials in JupyterLab
+	$(BIN)/jupyter-lab --ServerApp.root_dir=book --LabApp.default_url=/lab/tree/tutorials $(LAB)
+
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
 
 figures: .venv/installed  ## Draw the figures of runs/ into figures/small, those that changed
 	$(BIN)/python -m pompc.figures --profile small
 
-lock:  ## Write requirements.lock from pyproject.toml (needs uv)
+# uv chooses versions for Python 3.11 to 3.13 at once, and keeps those that are locked already.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --no-annotate --no-header \
+	--no-emit-index-url pyproject.toml
+lock:  ## Write the locks and requirements.wheels from pyproject.toml (needs uv)
 	@command -v uv > /dev/null || { echo "make lock needs uv, which chooses versions for Python 3.11 to 3.13 at once"; exit 1; }
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--no-annotate --no-header --extra book --extra dev pyproject.toml -o requirements.lock
+	$(COMPILE) --generate-hashes --extra book --extra dev -o requirements.lock
+	@set -e; scratch=$$(mktemp -d); trap 'rm -r "$$scratch"' EXIT; \
+	cp requirements-lab.lock "$$scratch/lab.lock"; \
+	$(COMPILE) --generate-hashes --extra lab -c requirements.lock -o "$$scratch/lab.lock"; \
+	$(COMPILE) --format pylock.toml --extra book --extra dev --extra lab \
+		-c requirements.lock -c "$$scratch/lab.lock" -o "$$scratch/pylock.toml"; \
+	uv run --quiet --no-project --python '>=3.11' --with packaging tests/locks.py "$$scratch"
 
 clean:  ## Remove the virtual environment and all built files, but no run
 	rm -rf .venv book/_build .pytest_cache .ruff_cache pompc.egg-info
 	find book pompc tests -name __pycache__ -prune -exec rm -rf {} +
 
+# The locks name every package, so pip needs to look for none (--no-deps). On Python 3.13 it would
+# look for labmaze, which dm-control asks for and pompc does not use: see pyproject.toml.
 .venv/installed: requirements.lock pyproject.toml
 	@test -x $(BIN)/pip || $(MAKE) --no-print-directory .venv/new
 	@echo "Installing the packages of requirements.lock into .venv: a minute or two"
-	@$(INSTALL) -r requirements.lock
+	@$(INSTALL) --no-deps -r requirements.lock
 	@$(INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/installed-lab: .venv/installed requirements-lab.lock
+	@echo "Installing JupyterLab into .venv"
+	@$(INSTALL) --no-deps -r requirements-lab.lock
 	@touch $@
 
 .PHONY: .venv/new

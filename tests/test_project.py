@@ -6,13 +6,16 @@ import ast
 import dataclasses
 import functools
 import json
+import os
 import pkgutil
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import locks
 import numpy as np
 import pytest
 import yaml
@@ -98,40 +101,73 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def lock_entries() -> dict[str, str]:
-    """Return package -> everything that requirements.lock says of it."""
-    text = (ROOT / "requirements.lock").read_text()
-    entries: dict[str, str] = {}
-    for entry in re.split(r"\n(?=\S)", text.strip()):
-        name = normal(re.split(r"[=\[ ]", entry)[0])
-        entries[name] = entries.get(name, "") + entry
-    return entries
+LOCKS = ["requirements.lock", "requirements-lab.lock"]
+
+
+@functools.cache
+def text_of(name: str) -> str:
+    """Return the text of a file at the top."""
+    return (ROOT / name).read_text()
 
 
 def test_environment_asks_for_the_same_python_and_known_extras():
     environment = yaml.safe_load((ROOT / "environment.yml").read_text())
     *conda, pip = environment["dependencies"]
-    assert conda == [f"python{project()['requires-python']}", "pip"]
+    # conda chooses the newest Python. There pip resolves dm-control anew, labmaze included.
+    assert conda == [f"python{project()['requires-python']}".replace("<3.14", "<3.13"), "pip"]
     (requirement,) = pip["pip"]
     found = re.fullmatch(r"-e \.\[(.+)\]", requirement)
     assert found
     assert set(found[1].split(",")) <= set(project()["optional-dependencies"])
 
 
-def test_every_locked_package_has_a_version_and_hashes():
-    for name, entry in lock_entries().items():
-        assert re.match(r"\S+==\S+", entry), name
-        assert "--hash=sha256:" in entry, name
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_a_version_and_hashes(name: str):
+    for requirement, hashes, _ in locks.entries(text_of(name)):
+        assert str(requirement.specifier).startswith("=="), requirement
+        assert hashes, requirement
 
 
-def test_lock_names_no_address():
-    assert "://" not in (ROOT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", [*LOCKS, "requirements.wheels"])
+def test_lock_names_no_address(name: str):
+    assert "://" not in text_of(name)
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_every_locked_package_has_a_wheel_for_each_python(name: str):
+    """On Linux x86_64: else `make train` needs a compiler, if not worse. No network is asked."""
+    assert locks.without_wheel(text_of(name), text_of("requirements.wheels")) == []
+
+
+def test_the_lack_of_a_wheel_is_seen():
+    """labmaze, which dm-control asks for, has wheels for 3.11 and 3.12 alone."""
+    marked = "labmaze==1.0.6 ; python_full_version < '3.13'"
+    assert marked in text_of("requirements.lock")
+    lock = text_of("requirements.lock").replace(marked, "labmaze==1.0.6")
+    lacking = locks.without_wheel(lock, text_of("requirements.wheels"))
+    assert lacking == ["labmaze==1.0.6 on 3.13"]
+
+
+def test_tasks_need_no_labmaze():
+    """The lock leaves it out on 3.13: dm_control's suite must load where it is not installed."""
+    code = "import sys; sys.modules['labmaze'] = None; from dm_control import suite"
+    subprocess.run([sys.executable, "-c", code], env=os.environ | {"MUJOCO_GL": "off"}, check=True)
+
+
+def test_a_lock_that_is_newer_than_its_table_is_seen():
+    lock = "tqdm==9.9 \\\n    --hash=sha256:" + "0" * 64
+    lacking = locks.without_wheel(lock, text_of("requirements.wheels"))
+    assert lacking == [f"tqdm==9.9 on {python}" for python in ("3.11", "3.12", "3.13")]
 
 
 def test_every_dependency_is_locked():
     extras = project()["optional-dependencies"]
+    locked = {normal(e.requirement.name) for e in locks.entries(text_of("requirements.lock"))}
+    added = {normal(e.requirement.name) for e in locks.entries(text_of("requirements-lab.lock"))}
     for requirement in [*project()["dependencies"], *extras["book"], *extras["dev"]]:
-        assert normal(re.split(r"[^\w.-]", requirement)[0]) in lock_entries(), requirement
+        assert normal(re.split(r"[^\w.-]", requirement)[0]) in locked, requirement
+    for requirement in extras["lab"]:
+        assert normal(re.split(r"[^\w.-]", requirement)[0]) in added, requirement
 
 
 @functools.cache
