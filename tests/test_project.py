@@ -226,6 +226,13 @@ def test_paths_in_a_page_exist(name: str):
         assert "://" in path or new or any(place.exists() for place in places), path
 
 
+def test_the_page_on_extending_names_code_that_exists():
+    page = re.sub(r"(?ms)^ *```.*?^ *```", "", (ROOT / "book/extend.md").read_text())
+    code = "\n".join(path.read_text() for path in MODULES)
+    for name in set(re.findall(r"`(?:\w+\.)?(\w+)`", page)):
+        assert re.search(rf"\b{name}\b", code), name
+
+
 def files_of(entries: list[dict[str, Any]]) -> list[str]:
     """Return the pages below entries of the table of contents."""
     own = [entry["file"] for entry in entries if "file" in entry]
