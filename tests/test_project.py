@@ -214,8 +214,9 @@ def test_rows_of_a_table_have_the_cells_of_its_head(path: Path):
 @pytest.mark.parametrize("path", sorted((ROOT / "runs/bench").glob("*.json")), ids=lambda p: p.stem)
 def test_the_page_on_speed_prints_what_was_measured(path: Path):
     page = (ROOT / "book/speed.md").read_text()
-    for row in bench.table(json.loads(path.read_text())).to_numpy():
-        assert f"| {' | '.join(row)} |\n" in page
+    for table in bench.tables(json.loads(path.read_text())):
+        for row in [list(table.columns), *table.to_numpy()]:
+            assert f"| {' | '.join(row)} |\n" in page
 
 
 @functools.cache
@@ -243,6 +244,29 @@ def test_train_page_is_stored_without_outputs():
     assert train_page()["metadata"]["kernelspec"]["name"] == "python3"
     code = [cell for cell in train_page()["cells"] if cell["cell_type"] == "code"]
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
+
+
+# What a page may name in backticks or link to: a path from the top of the repository.
+PATHS = re.compile(r"\]\(([^)#]+)[)#]|src=\"([^\"]+)\"|`((?:pompc|book|tests|sweeps)/[^` ]*)`")
+PAGES_WITH_PATHS = ["README.md", "CONTRIBUTING.md", "book/extend.md", "book/api/index.md"]
+
+
+@pytest.mark.parametrize("name", PAGES_WITH_PATHS)
+def test_paths_in_a_page_exist(name: str):
+    page = (ROOT / name).read_text()
+    found = ["".join(groups) for groups in PATHS.findall(re.sub(r"(?ms)^ *```.*?^ *```", "", page))]
+    assert found
+    for path in found:
+        places = [ROOT / path, (ROOT / name).parent / path]
+        new = name == "book/extend.md" and path == "pompc/envs/lab.py"  # which its reader makes
+        assert "://" in path or new or any(place.exists() for place in places), path
+
+
+def test_the_page_on_extending_names_code_that_exists():
+    page = re.sub(r"(?ms)^ *```.*?^ *```", "", (ROOT / "book/extend.md").read_text())
+    code = "\n".join(path.read_text() for path in MODULES)
+    for name in set(re.findall(r"`(?:\w+\.)?(\w+)`", page)):
+        assert re.search(rf"\b{name}\b", code), name
 
 
 def files_of(entries: list[dict[str, Any]]) -> list[str]:

@@ -31,12 +31,14 @@ from pompc.settings.config import Config
 
 WARM_UP = 2  # calls before any is timed: a peer compiles again once it has a previous plan
 SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
-COLUMNS = {
-    "program": "program", "agents": "P", "heads": "heads", "planner": "planner", "lam": "λ",
-    "plan_ms": "plan ms", "update_ms": "update ms", "reanalyse_ms": "reanalyse ms",
-    "decisions_per_s": "decisions/s", "plan_ratio": "plan ratio",
+# Two tables, so that each fits a page: what is measured, and where the time and the memory go.
+SPEED = {
+    "name": "program", "plan_ms": "plan ms", "update_ms": "update ms",
+    "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s", "plan_ratio": "plan ratio",
     "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
-    "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
+}  # fmt: skip
+SHARES = {
+    "name": "program", "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
     "reanalyse_of_peak": "reanalyse of peak", "plan_share": "plan share",
     "environment_share": "env share", "update_share": "update share", "memory_mb": "memory MB",
     "compile_s": "compile s",
@@ -154,10 +156,24 @@ def _compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def table(result: dict[str, Any]) -> pd.DataFrame:
-    """Return the rows of a measurement as text, the most telling digits alone."""
-    rows = pd.DataFrame(result["rows"]).reindex(columns=list(COLUMNS)).rename(columns=COLUMNS)
-    return rows.map(lambda value: "" if pd.isna(value) else _short(value))
+def tables(result: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a measurement as text, the most telling digits alone: its speed, and its shares."""
+    rows = pd.DataFrame([row | {"name": _name(row)} for row in result["rows"]])
+    text = rows.map(lambda value: "" if pd.isna(value) else _short(value))
+    speed, shares = (
+        text.reindex(columns=list(columns), fill_value="").rename(columns=columns)
+        for columns in (SPEED, SHARES)
+    )
+    return speed, shares
+
+
+def _name(row: dict[str, Any]) -> str:
+    """Name a program: of ours, its agents and what tells them apart."""
+    if row["program"] != "pompc":
+        return row["program"]
+    agents = "1 agent" if row["agents"] == 1 else f"{row['agents']} agents"
+    reduced = "" if row["planner"] == "float32" else f", {row['planner']}"
+    return f"{agents}, λ = {row['lam']:g}, {row['heads']}{reduced}"
 
 
 def _short(value: Any) -> str:
@@ -202,7 +218,8 @@ def main(values: Sequence[str]) -> None:
         sys.exit(str(error))
     print(f"{result['task']}, {result['preset']}, {result['device']}; matrix products "
           f"{result['peak_gflops']:.0f} GFLOP/s at most")  # fmt: skip
-    print(table(result).to_string(index=False))
+    for table in tables(result):
+        print(f"\n{table.to_string(index=False)}")
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
         arguments.json.write_text(json.dumps(result, indent=1) + "\n")
