@@ -83,6 +83,17 @@ class Browser:
             self._events.append(message)
         return message
 
+    def resize(self, width: int, height: int = 900) -> None:
+        """Give the window a size in pixels; the page that is open takes it, too."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=1, mobile=False)  # fmt: skip
+        self.evaluate("new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn)))")
+
+    def prefer(self, theme: str) -> None:
+        """Prefer `light` or `dark` pages, as a reader's system does."""
+        features = [{"name": "prefers-color-scheme", "value": theme}]
+        self.call("Emulation.setEmulatedMedia", features=features)
+
     def open(self, address: str) -> None:
         """Open a page and wait until it is loaded; forget what earlier ones said."""
         self._events.clear()

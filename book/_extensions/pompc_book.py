@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
@@ -76,11 +78,38 @@ def no_thebe(
     ]
 
 
+def add_captions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Make a `<figure>` of each image that a cell displays right before a line in italics.
+
+    The line is its caption: in the notebook, where it is seen as well, and here.
+    """
+    outputs = [box for box in doctree.findall(nodes.container) if "cell_output" in box["classes"]]
+    for output in outputs:
+        for image, words in pairwise(list(output.children)):
+            if isinstance(image, nodes.image) and _in_italics(words):
+                place = output.index(image)
+                output[place : place + 2] = [
+                    nodes.raw("", '<figure class="output">', format="html"),
+                    image,
+                    nodes.raw("", "<figcaption>", format="html"),
+                    words,
+                    nodes.raw("", "</figcaption></figure>", format="html"),
+                ]
+
+
+def _in_italics(node: nodes.Node) -> bool:
+    """Return whether a node is one paragraph, all of it in italics."""
+    if not isinstance(node, nodes.paragraph):
+        return False
+    return len(node.children) == 1 and isinstance(node.children[0], nodes.emphasis)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Connect to the events of a build."""
     app.connect("config-inited", no_address_no_buttons, priority=900)
     app.connect("html-page-context", no_buttons_on_markdown, priority=400)
     app.connect("html-page-context", no_thebe, priority=900)
     app.connect("env-get-outdated", reread_results)
+    app.connect("doctree-resolved", add_captions)
     app.connect("autodoc-process-docstring", to_restructured_text)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

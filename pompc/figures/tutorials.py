@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from pompc.errors import ConfigError
+from pompc.figures import style
+from pompc.figures.stored import panels
 from pompc.theory.gradient_variance import REFERENCES, Normal
 from pompc.theory.mixtures import Landscape
 from pompc.theory.tabular import Iterates
@@ -24,6 +27,7 @@ _STYLES = {"replayed": "-", "unnormalised": "--", "normalised": ":"}
 _ARROWS = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])  # of gridworld.MOVES: x to the right, y up
 
 
+@style.settings()
 def variances(tables: dict[str, pd.DataFrame], parameter: str = "mean") -> Figure:
     """Draw the score estimator's variances, one panel for each table, over its column.
 
@@ -34,10 +38,8 @@ def variances(tables: dict[str, pd.DataFrame], parameter: str = "mean") -> Figur
     Raises:
         ConfigError: if a table does not have its column.
     """
-    figure, panels = plt.subplots(
-        1, len(tables), figsize=(3.6 * len(tables), 3.6), layout="constrained", squeeze=False
-    )
-    for axes, (over, table) in zip(panels[0], tables.items(), strict=True):
+    figure, grid = panels(1, len(tables), 3.4)
+    for axes, (over, table) in zip(grid[0], tables.items(), strict=True):
         if over not in table:
             raise ConfigError(f"the table has no column {over!r}: {', '.join(table.columns)}")
         shown = table.query("parameter == @parameter and estimator == 'score'")
@@ -47,13 +49,13 @@ def variances(tables: dict[str, pd.DataFrame], parameter: str = "mean") -> Figur
                 rows[over], rows["variance"], _STYLES[reference], color=color, linewidth=2,
                 label=_LABELS[reference],
             )  # fmt: skip
-        axes.set(xlabel=over, ylabel="variance of the gradient" if axes is panels[0][0] else "")
-    handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, frameon=False)
-    sns.despine(figure)
+        axes.set(xlabel=over, ylabel="variance of the gradient" if axes is grid[0][0] else "")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure
 
 
+@style.settings()
 def baselines(
     constants: np.ndarray, variance: np.ndarray, replayed: float, marks: dict[str, float]
 ) -> Figure:
@@ -65,22 +67,24 @@ def baselines(
         replayed: the variance of g1.
         marks: name -> constant that is marked on the curve.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
+    figure, grid = panels(1, 1, 3.8)
+    axes = grid[0, 0]
     axes.plot(constants, variance, color=_PALETTE[7], label="E log π^k + c")
     axes.axhline(replayed, color=_PALETTE[0], linewidth=1, label=_LABELS["replayed"])
     for (name, constant), marker in zip(marks.items(), "osD^v", strict=False):
         height = float(np.interp(constant, constants, variance))
         axes.plot(constant, height, marker, color=_PALETTE[3], markersize=8, label=name)
     axes.set(xlabel="constant c, in nats", ylabel="variance of the gradient")
-    axes.legend(frameon=False)
-    sns.despine(figure)
+    axes.legend()
     return figure
 
 
+@style.settings()
 def estimators(table: pd.DataFrame, parameter: str = "mean") -> Figure:
     """Draw the variances of `measure.compare` as bars, one group for each estimator."""
     shown = table.query("parameter == @parameter")
-    figure, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
+    figure, grid = panels(1, 1, 3.8)
+    axes = grid[0, 0]
     names, width = list(dict.fromkeys(shown["estimator"])), 0.27
     for index, reference in enumerate(REFERENCES):
         rows = shown[shown["reference"] == reference].set_index("estimator")["variance"]
@@ -89,29 +93,31 @@ def estimators(table: pd.DataFrame, parameter: str = "mean") -> Figure:
         axes.bar_label(bars, [f"{height:,.3g}" for height in rows[names]], fontsize=8)
     axes.set(yscale="symlog", ylabel="variance of the gradient")
     axes.set_xticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
-    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=9)
-    sns.despine(figure)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)
     return figure
 
 
+@style.settings()
 def convergence(
     curves: dict[str, np.ndarray], ylabel: str, bound: np.ndarray | None = None
 ) -> Figure:
     """Draw sequences `[I]` on a logarithmic scale, and beside them a bound `[I]`, dashed."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, grid = panels(1, 1, 3.6)
+    axes = grid[0, 0]
     for (name, curve), color in zip(curves.items(), _PALETTE, strict=False):
         axes.semilogy(curve, color=color, label=name, linewidth=2)
     if bound is not None:
         axes.semilogy(bound, "--", color=_PALETTE[7], label="bound")
     axes.set(xlabel="iteration", ylabel=ylabel)
-    axes.legend(frameon=False)
-    sns.despine(figure)
+    axes.legend()
     return figure
 
 
+@style.settings()
 def value_rise(found: Iterates, limit: np.ndarray) -> Figure:
     """Draw Q of every state and action over the rounds of policy iteration, and its limit."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, grid = panels(1, 1, 3.6)
+    axes = grid[0, 0]
     rounds = np.arange(len(found.values))
     axes.plot(rounds, found.values.reshape(len(rounds), -1), color=_PALETTE[0], alpha=0.35)
     axes.plot(
@@ -120,29 +126,34 @@ def value_rise(found: Iterates, limit: np.ndarray) -> Figure:
     )  # fmt: skip
     axes.set(xlabel="round of policy iteration", ylabel="Q of each state and action")
     axes.set_xticks(rounds)
-    axes.legend(frameon=False)
-    sns.despine(figure)
+    axes.legend()
     return figure
 
 
+@style.settings()
 def grid_policies(
     policies: dict[str, np.ndarray], values: dict[str, np.ndarray], shape: tuple[int, int]
 ) -> Figure:
-    """Draw policies on a grid: an arrow for each move, as long as its probability.
+    """Draw policies on a grid, two in a row: an arrow for each move, as long as its probability.
 
     Args:
         policies: title -> `[S, 4]`, with the moves of `gridworld`.
         values: title -> state values `[S]`, drawn as shades on one scale.
         shape: rows and columns.
     """
-    figure, panels = plt.subplots(
-        1, len(policies), figsize=(2.9 * len(policies), 3.1), layout="constrained", squeeze=False
-    )
-    low, high = min(map(np.min, values.values())), max(map(np.max, values.values()))
-    for axes, (title, policy) in zip(panels[0], policies.items(), strict=True):
-        axes.imshow(values[title].reshape(shape), cmap="cividis", vmin=low, vmax=high)
+    rows = -(-len(policies) // 2)
+    figure, grid = panels(rows, 2 if len(policies) > 1 else 1, 3.1)
+    most = max(float(np.abs(one).max()) for one in values.values())
+    for axes, (title, policy) in zip(grid.flat, policies.items(), strict=False):
+        axes.imshow(values[title].reshape(shape), cmap="vlag_r", vmin=-most, vmax=most)
         _draw_moves(axes, policy, shape)
         axes.set(title=title, xticks=[], yticks=[])
+        axes.grid(visible=False)
+    for axes in grid.flat[len(policies) :]:
+        axes.set_visible(False)
+    figure.colorbar(
+        grid[0, 0].images[0], ax=grid, label="return from the cell, without the fee", shrink=0.8
+    )
     return figure
 
 
@@ -153,16 +164,19 @@ def _draw_moves(axes: Axes, policy: np.ndarray, shape: tuple[int, int]) -> None:
         row, column = divmod(state, columns)
         if state in (goal, pit):
             name = "goal" if state == goal else "pit"
-            axes.text(column, row, name, ha="center", va="center", color="white", fontweight="bold")
+            cell = Rectangle((column - 0.5, row - 0.5), 1.0, 1.0, facecolor="0.85")
+            axes.add_patch(cell)
+            axes.text(column, row, name, ha="center", va="center", fontweight="bold")
             continue
         arrows = 0.45 * probabilities[:, None] * _ARROWS
         axes.quiver(
-            np.full(4, column), np.full(4, row), arrows[:, 0], arrows[:, 1], color="white",
-            angles="uv", scale_units="xy", scale=1.0, width=0.015, headwidth=3.0, headlength=3.0,
-            minlength=0.0,
+            np.full(4, column), np.full(4, row), arrows[:, 0], arrows[:, 1], color=style.INK,
+            angles="uv", scale_units="xy", scale=1.0, width=0.013, headwidth=3.5, headlength=3.5,
+            headaxislength=3.5, minlength=0.0,
         )  # fmt: skip
 
 
+@style.settings()
 def fits(actions: np.ndarray, planners: np.ndarray, fitted: dict[str, np.ndarray]) -> Figure:
     """Draw the density of planners as an area, and those of Gaussians fitted to them.
 
@@ -171,17 +185,18 @@ def fits(actions: np.ndarray, planners: np.ndarray, fitted: dict[str, np.ndarray
         planners: density of their mixture, `[G]`.
         fitted: name -> density, `[G]`.
     """
-    figure, axes = plt.subplots(figsize=(6.8, 3.6), layout="constrained")
+    figure, grid = panels(1, 1, 3.6)
+    axes = grid[0, 0]
     axes.fill_between(actions, planners, color="0.8", label="planners, mixture")
     styles = ("-", "--", ":", "-.")
-    for (name, curve), color, style in zip(fitted.items(), _PALETTE, styles, strict=False):
-        axes.plot(actions, curve, style, color=color, linewidth=2, label=name)
+    for (name, curve), color, dash in zip(fitted.items(), _PALETTE, styles, strict=False):
+        axes.plot(actions, curve, dash, color=color, linewidth=2, label=name)
     axes.set(xlabel="action", ylabel="density")
-    axes.legend(frameon=False)
-    sns.despine(figure)
+    axes.legend()
     return figure
 
 
+@style.settings()
 def landscapes(found: dict[str, Landscape], marks: dict[str, list[Normal]]) -> Figure:
     """Draw objectives over mean and std of a Gaussian as contours, with their minima.
 
@@ -189,19 +204,25 @@ def landscapes(found: dict[str, Landscape], marks: dict[str, list[Normal]]) -> F
         found: title -> objective.
         marks: title -> Gaussians `[1]` to mark.
     """
-    figure, panels = plt.subplots(
-        1, len(found), figsize=(3.4 * len(found), 3.2), layout="constrained", squeeze=False
-    )
-    for axes, (title, surface) in zip(panels[0], found.items(), strict=True):
-        above = np.log10(surface.values - surface.values.min() + 1e-2)
-        axes.contourf(surface.means, surface.stds, above.T, levels=14, cmap="cividis_r")
+    figure, grid = panels(1, len(found), 3.0, sharey=True)
+    levels = np.geomspace(1e-2, 1e3, 16)
+    for axes, (title, surface) in zip(grid[0], found.items(), strict=True):
+        above = surface.values - surface.values.min() + levels[0]
+        axes.contourf(
+            surface.means, surface.stds, above.T, levels, norm=LogNorm(), cmap="cividis_r",
+            extend="max",
+        )  # fmt: skip
         for mark in marks[title]:
             axes.plot(mark.mean, mark.std, "o", color="white", markeredgecolor="black")
-        first = axes is panels[0][0]
+        first = axes is grid[0][0]
         axes.set(title=title, xlabel="mean", ylabel="standard deviation" if first else "")
+        axes.grid(visible=False)
+    ticks = [1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3]
+    figure.colorbar(grid[0, 0].collections[0], ax=grid, label="nats above the minimum", ticks=ticks)
     return figure
 
 
+@style.settings()
 def shares(curves: dict[str, tuple[np.ndarray, np.ndarray]], expected: np.ndarray) -> Figure:
     """Draw cumulative shares: simulated ones as lines, expected ones dashed.
 
@@ -209,7 +230,8 @@ def shares(curves: dict[str, tuple[np.ndarray, np.ndarray]], expected: np.ndarra
         curves: name -> values `[C]` in [0, 1] and the expected share below `expected [G]`.
         expected: places of the dashed curves, `[G]`.
     """
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure, grid = panels(1, 1, 3.6)
+    axes = grid[0, 0]
     for (name, (values, below)), color in zip(curves.items(), _PALETTE, strict=False):
         axes.plot(
             np.sort(values), np.linspace(0.0, 1.0, len(values)), color=color, linewidth=3,
@@ -217,11 +239,11 @@ def shares(curves: dict[str, tuple[np.ndarray, np.ndarray]], expected: np.ndarra
         )  # fmt: skip
         axes.plot(expected, below, "--", color=color)
     axes.set(xlabel="when the plan was made, as a share of training", ylabel="share of rows before")
-    axes.legend(frameon=False, title="line: simulated, dashed: formula")
-    sns.despine(figure)
+    axes.legend(title="line: simulated, dashed: formula")
     return figure
 
 
+@style.settings()
 def stale_plans(
     rows: np.ndarray, plans: np.ndarray, made: np.ndarray, states: np.ndarray,
     means: dict[str, np.ndarray],
@@ -235,13 +257,13 @@ def stale_plans(
         states: `[G]`.
         means: name -> mean at `states`, `[G]`.
     """
-    figure, axes = plt.subplots(figsize=(6.8, 3.8), layout="constrained")
+    figure, grid = panels(1, 1, 3.8)
+    axes = grid[0, 0]
     dots = axes.scatter(rows, plans, c=made, s=6, cmap="cividis", vmin=0.0, vmax=1.0)
     figure.colorbar(dots, label="when the plan was made")
     colors, styles = (_PALETTE[3], _PALETTE[0], _PALETTE[2]), ("-", "--", ":")
-    for (name, mean), color, style in zip(means.items(), colors, styles, strict=False):
-        axes.plot(states, mean, style, color=color, linewidth=2.5, label=name)
+    for (name, mean), color, dash in zip(means.items(), colors, styles, strict=False):
+        axes.plot(states, mean, dash, color=color, linewidth=2.5, label=name)
     axes.set(xlabel="state", ylabel="mean of the plan")
-    axes.legend(frameon=False)
-    sns.despine(figure)
+    axes.legend()
     return figure

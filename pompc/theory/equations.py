@@ -76,7 +76,7 @@ def source_of_test(test: str) -> str:
     return ast.get_source_segment(text, found[function]) or ""
 
 
-def show(number: str) -> Markdown:
+def function_and_test(number: str) -> Markdown:
     """Return the function and the test of an equation as text for a notebook.
 
     Raises:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import math
+import pkgutil
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +62,49 @@ def test_a_tutorial_has_exercises_with_folded_solutions_and_figures_with_words(p
             assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 40
             assert "hide-input" in cell["metadata"]["tags"]
         ast.parse(text(cell).replace("%", "#"))
+    hints = [cell for cell in exercises if "```{admonition} Hint\n:class: tip dropdown\n" in cell]
+    assert len(hints) == len(exercises)
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_lines_of_code_fit_their_box_and_figures_have_captions(path: Path):
+    for cell in cells(path, "code"):
+        assert all(len(line) <= 85 for line in text(cell).split("\n")), text(cell)
+        shown = [output.get("data", {}) for output in cell["outputs"]]
+        for data, following in pairwise([*shown, {}]):
+            if "image/png" in data:
+                assert re.fullmatch(r"\*[^*]{40,}\*", "".join(following["text/markdown"]))
+
+
+def minutes(path: Path) -> int:
+    """Return the time to read a tutorial, in fives: 200 words or 25 lines of code a minute."""
+    words = sum(len(text(cell).split()) for cell in cells(path, "markdown"))
+    code = [cell for cell in cells(path, "code") if "display(" not in text(cell)]
+    lines = sum(len(cell["source"]) for cell in code)
+    for cell in code:
+        for output in cell["outputs"]:
+            lines += len("".join(output.get("data", {}).get("text/markdown", "")).split("\n"))
+    return 5 * math.ceil((words / 200 + lines / 25) / 5)
+
+
+@pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_says_for_whom_it_is_and_how_long_and_ends_with_a_summary(path: Path):
+    first, *_, last = map(text, cells(path, "markdown"))
+    found = re.search(r"\*\*Level\*\*: (\w+)\. \*\*Reading time\*\*: (\d+) minutes\.", first)
+    assert found
+    assert int(found[2]) == minutes(path)
+    row = f"](tutorials/{path.stem}) | {found[1]} | {found[2]} min |"
+    assert row in (ROOT / "book/tutorials.md").read_text()
+    assert "```{admonition} Summary\n- " in last
+
+
+def test_algorithm_2_names_code_that_exists():
+    page = ROOT / "book/tutorials/read_the_code.ipynb"
+    (box,) = [text(cell) for cell in cells(page, "markdown") if "} Algorithm 2" in text(cell)]
+    rows = re.findall(r"^\|.*\| `(\w+\.[\w.]+)` \|$", box, re.MULTILINE)
+    assert len(rows) > 15
+    for name in rows:
+        assert pkgutil.resolve_name(f"pompc.{name}") is not None
 
 
 @pytest.mark.parametrize("number", equations.EQUATIONS)
@@ -74,11 +120,11 @@ def test_an_equation_is_named_where_its_function_stands(number: str):
 
 def test_unknown_equations_and_tests_are_named():
     with pytest.raises(ConfigError, match="no equation '99'"):
-        equations.show("99")
+        equations.function_and_test("99")
     with pytest.raises(ConfigError, match=r"no file 'test_nothing\.py'"):
         equations.source_of_test("test_nothing.py::test_a")
     with pytest.raises(ConfigError, match="did you mean 'test_td_target_eq_15'"):
-        equations.source_of_test("test_losses.py::test_td_target_eq_16")
-    shown = equations.show("15").data
+        equations.source_of_test("algorithm/test_losses.py::test_td_target_eq_16")
+    shown = equations.function_and_test("15").data
     assert "def td_target(" in shown
     assert "def test_td_target_eq_15(" in shown

@@ -1,0 +1,93 @@
+"""Checks of a page that is open in a browser: each returns a line for each thing that is wrong.
+
+Written in JavaScript, since only the browser knows where things are. A check looks at what a reader
+sees: a closed fold hides what is in it.
+"""
+
+from __future__ import annotations
+
+from browser import Browser
+
+_SEEN = """
+const shown = element => element.checkVisibility({visibilityProperty: true});
+const all = selector => [...document.querySelectorAll(selector)];
+const seen = selector => all(selector).filter(shown);
+const start = element => element.textContent.trim().slice(0, 60);
+"""
+# A table that nothing has rendered is a paragraph, or printed, and begins with its pipes.
+_RAW_TABLES = r"""
+return seen('article p, .cell_output pre')
+  .filter(text => /^\s*\|[^]*\|\s*:?-{3,}/.test(text.textContent))
+  .map(text => 'a Markdown table as raw pipes: ' + start(text));
+"""
+_CUT_CODE = """
+return seen('article pre').filter(code => code.scrollWidth > code.clientWidth + 1).map(code => {
+  const lines = code.textContent.split('\\n');
+  const longest = lines.reduce((a, b) => a.length < b.length ? b : a, '').trim();
+  return `a line of code is cut at its box, ${longest.length} characters: ` + longest;
+});
+"""
+# Its own box, or one around it that hides or scrolls the rest, up to the article.
+_CUT_TABLES = """
+return seen('article table').filter(table => {
+  for (let box = table.parentElement; box; box = box.parentElement) {
+    const edges = box.getBoundingClientRect();
+    const edge = edges.left + box.clientLeft + box.clientWidth;
+    const hides = getComputedStyle(box).overflowX !== 'visible' || box.tagName === 'ARTICLE';
+    if (hides && table.getBoundingClientRect().right > edge + 1) return true;
+    if (box.tagName === 'ARTICLE') return table.scrollWidth > table.clientWidth + 1;
+  }
+}).map(table => 'a table is cut at its right: ' + start(table));
+"""
+_OPEN_CODE = """
+return seen('article .cell_input').map(cell => 'code stands open: ' + start(cell));
+"""
+_SEARCH_FIELDS = """
+const fields = seen('.search-button-field, input[type="search"]').length;
+return fields > 1 ? [`${fields} search fields are seen`] : [];
+"""
+_FIGURES = "seen('article figure img, article .cell_output img')"
+_COARSE_FIGURES = f"""
+return {_FIGURES}.filter(image => {{
+  const drawing = /\\.svg([?#]|$)|^data:image\\/svg/.test(image.src);
+  return !drawing && image.naturalWidth < 2 * image.getBoundingClientRect().width - 1;
+}}).map(image => `a figure has ${{image.naturalWidth}} pixels in a width of `
+  + `${{Math.round(image.getBoundingClientRect().width)}}: ${{image.alt}}`);
+"""
+_NO_CAPTIONS = f"""
+return {_FIGURES}.filter(image => {{
+  const caption = image.closest('figure')?.querySelector('figcaption');
+  return !caption || !shown(caption) || !caption.textContent.trim();
+}}).map(image => 'a figure has no caption: ' + image.alt);
+"""
+_EVERYWHERE = {
+    "raw tables": _RAW_TABLES,
+    "search fields": _SEARCH_FIELDS,
+    "captions": _NO_CAPTIONS,
+    "sharpness": _COARSE_FIGURES,
+}
+_WIDE = {"cut code": _CUT_CODE, "cut tables": _CUT_TABLES}  # a telephone scrolls them
+_RESULTS = {"open code": _OPEN_CODE}
+CHECKS = _EVERYWHERE | _WIDE | _RESULTS
+
+
+def names(page: str, width: int) -> list[str]:
+    """Return the checks that a page (its path in the book) has to pass at a width in pixels."""
+    wide = _WIDE if width >= 1280 else {}
+    results = _RESULTS if page.startswith("results/") else {}
+    return [*_EVERYWHERE, *wide, *results]
+
+
+def faults(browser: Browser, checks: list[str]) -> list[str]:
+    """Return what the checks of these names find on the open page."""
+    bodies = [f"...(() => {{{CHECKS[name]}}})()" for name in checks]
+    return browser.evaluate(f"(() => {{{_SEEN} return [{', '.join(bodies)}];}})()")
+
+
+def open_folds(browser: Browser) -> None:
+    """Open every fold of the page, so that the checks see what is in them."""
+    browser.evaluate("""
+      document.querySelectorAll('article details').forEach(fold => { fold.open = true; });
+      document.querySelectorAll('article .toggle-hidden')
+        .forEach(fold => fold.classList.remove('toggle-hidden'));
+    """)
