@@ -1,12 +1,13 @@
-"""What a page says of its runs: seeds, steps, preset and commit, and which are left out."""
+"""Captions, notices and folded tables: seeds, steps, preset and commit of what a page shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from pompc.figures.tasks import hours, title
 from pompc.results.read_runs import CELL, Results
 from pompc.settings.presets import PAPER
 
@@ -20,20 +21,56 @@ class Markdown(str):
         return str(self)
 
 
-def caption(table: pd.DataFrame, text: str = "") -> Markdown:
+class Folded(NamedTuple):
+    """A table that a notebook shows below a line, which unfolds it."""
+
+    title: str
+    table: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        rows = self.table.to_html(border=0, index=self.table.index.names != [None], na_rep="")
+        return (
+            '<details class="sd-sphinx-override sd-dropdown sd-card sd-mb-3">'
+            f'<summary class="sd-summary-title sd-card-header">{self.title}</summary>'
+            f'<div class="sd-summary-content sd-card-body" style="overflow-x: auto">{rows}</div>'
+            "</details>"
+        )
+
+
+def caption(table: pd.DataFrame, text: str = "", missing: Sequence[str] = ()) -> Markdown:
     """Return a figure's caption: what it shows, then seeds, steps, preset and commit of its runs.
 
     Args:
         table: the rows that the figure draws, as in `pompc.results.Results`.
         text: what it shows.
+        missing: tasks of the paper's figure that were not run.
     """
-    return Markdown(f"*{' '.join(filter(None, (text, origin(table))))}*")
+    left = f"Not run: {', '.join(map(title, missing))}." if missing else ""
+    return Markdown(f"*{' '.join(filter(None, (text, origin(table), left)))}*")
+
+
+def not_run(text: str, tasks: Sequence[str] | None, profile: str) -> Markdown:
+    """Return the line that stands for a figure without runs: what it needs, and how long it takes.
+
+    Args:
+        text: what the figure shows.
+        tasks: those of the paper that it draws; None: others.
+        profile: where the runs were looked for.
+    """
+    name = text.partition(".")[0]
+    line = f"{name}: not run in the profile `{profile}`. "
+    if tasks is None:
+        return Markdown(f"*{line}* `python -m pompc.sweep sweeps/small.yaml` *trains such runs.*")
+    return Markdown(
+        f"*{line}0 of {len(tasks)} tasks are done. All agents of them take an estimated "
+        f"{hours(tasks):,.0f} hours of one H200:* `python -m pompc.sweep sweeps/paper.yaml`"
+    )
 
 
 def origin(table: pd.DataFrame) -> str:
     """Return in a sentence or two how runs were made: seeds, steps, preset, commit."""
     if table.empty:
-        return "No run of it is at hand."
+        return "It was not run."
     cells: list[tuple[Any, pd.DataFrame]] = list(table.groupby(CELL))
     seeds = _span([len(set(rows["seed"])) for _, rows in cells])
     steps = _span([max(rows["env_step"]) for _, rows in cells])
@@ -59,7 +96,7 @@ def notice(results: Results) -> Markdown:
 
 def _scale(table: pd.DataFrame) -> str:
     if table.empty:
-        return "It holds no runs, so that every cell says *not run*."
+        return "It holds no runs."
     runs = f"{len(set(table['run']))} runs of {', '.join(sorted(set(table['task'])))}: "
     if set(table["preset"]) == {"paper"} and max(table["decision"]) >= PAPER["steps"]:
         return runs + origin(table)

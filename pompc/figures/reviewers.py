@@ -1,7 +1,7 @@
-"""What reviewers ask of few seeds: IQM with stratified bootstrap, performance profiles, time.
+"""Statistics for few seeds: IQM with stratified bootstrap, performance profiles, time.
 
-Agarwal et al. (2021). Scores are normalised, so that tasks can be pooled; of each agent only the
-tasks that all agents have run are pooled.
+Agarwal et al. (2021). Scores are normalised, so that tasks can be pooled. Pooled are the tasks and
+agents of `curves.shared`: every agent of a panel has run every task of it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,26 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, curve, shared_tasks
-from pompc.figures.panels import band, finished
-from pompc.figures.paper import methods
-from pompc.figures.tasks import AVERAGED, DMCONTROL, others, score_range, title
+from pompc.figures.curves import agents, curve, shared
+from pompc.figures.panels import finished, plot_interval, remark_left_out
+from pompc.figures.tasks import AVERAGED, DMCONTROL, ordered, others, score_range, title
 from pompc.results.intervals import iqm, normalise, performance_profile, stratified_bootstrap
 
 _THRESHOLDS = np.linspace(0.0, 1.0, 101)
 _HOUR = 3600.0  # seconds
+_NAMED = 3  # tasks at most that a title names
 
 
-def suites(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return what is pooled: the paper's two suites, and the other tasks of the table."""
+def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
+    """Return what is pooled: name -> the tasks that its agents have all run, and their rows.
+
+    The paper's two suites are pooled apart, and all other tasks with a range of returns together.
+    Suites without runs are left out.
+    """
     mine = [task for task in others(table["task"]) if score_range(task) is not None]
-    found = {"HumanoidBench without Reach": list(AVERAGED), "DMControl, 7 tasks": list(DMCONTROL)}
-    return found | ({"other tasks": mine} if mine else {})
+    found = {"HumanoidBench": AVERAGED, "DMControl": DMCONTROL, "small tasks": mine}
+    pooled = {name: shared(table, tasks) for name, tasks in found.items()}
+    return {name: (tasks, rows) for name, (tasks, rows) in pooled.items() if tasks}
 
 
 def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -59,59 +64,73 @@ def iqm_curves(table: pd.DataFrame, seed: int = 0) -> Figure:
         seed: of the bootstrap.
     """
 
-    def draw(panel: Axes, key: tuple[str, float, str], own: pd.DataFrame, tasks: list[str]) -> None:
-        x, scores = strata(own, tasks)
+    def one(panel: Axes, look: style.Look, x: np.ndarray, scores: list[np.ndarray]) -> None:
         found = stratified_bootstrap(scores, iqm, np.random.default_rng(seed))
-        band(panel, x, found, style.look(*key))
+        plot_interval(panel, x, found, look)
 
-    return _by_suite(table, draw, "environment steps", "IQM of normalised score")
+    return _by_suite(table, one, "environment steps", "IQM of normalised score")
 
 
 def performance_profiles(table: pd.DataFrame, seed: int = 0) -> Figure:
     """Draw the share of runs whose last score exceeds each threshold, a panel for each suite.
 
     Args:
-        table: as in `iqm_curves`.
-        seed: as there.
+        table: returns, as in `pompc.results.Results`.
+        seed: of the bootstrap.
     """
 
-    def draw(panel: Axes, key: tuple[str, float, str], own: pd.DataFrame, tasks: list[str]) -> None:
-        _, scores = strata(own, tasks)
+    def one(panel: Axes, look: style.Look, _: np.ndarray, scores: list[np.ndarray]) -> None:
         last = [task[:, -1] for task in scores]
         found = performance_profile(last, _THRESHOLDS, np.random.default_rng(seed))
-        band(panel, _THRESHOLDS, found, style.look(*key))
+        plot_interval(panel, _THRESHOLDS, found, look)
         panel.set(ylim=(-0.02, 1.02), xlim=(0, 1))
 
-    return _by_suite(table, draw, "normalised score τ", "share of runs above τ", steps=False)
+    return _by_suite(table, one, "normalised score τ", "share of runs above τ", steps=False)
 
 
-def wall_clock(table: pd.DataFrame, tasks: Sequence[str]) -> Figure:
+def _by_suite(
+    table: pd.DataFrame,
+    draw_one: Callable[[Axes, style.Look, np.ndarray, list[np.ndarray]], None],
+    xlabel: str,
+    ylabel: str,
+    steps: bool = True,
+) -> Figure:
+    """Draw a panel for each suite, with the agents that have run its tasks."""
+    found = suites(table)
+    with style.settings():
+        figure, axes = style.grid(len(found), height=2.4)
+        for panel, (name, (tasks, rows)) in zip(axes.flat, found.items(), strict=False):
+            for key, own in agents(rows):
+                draw_one(panel, style.look(*key), *strata(own, tasks))
+            panel.set_title(_named(name, tasks))
+            remark_left_out(panel, rows, table.loc[table["task"].isin(tasks)])
+        return finished(figure, axes, ylabel, xlabel, steps)
+
+
+def _named(suite: str, tasks: Sequence[str]) -> str:
+    few = len(tasks) <= _NAMED
+    return ", ".join(map(title, tasks)) if few else f"{suite}, {len(tasks)} tasks"
+
+
+def wall_clock(rows: pd.DataFrame) -> Figure:
     """Draw returns over the hours that a run took, evaluations included, a panel for each task.
 
     The agents of one program take their time together; `timing` says how many they are.
 
     Args:
-        table: as in `iqm_curves`.
-        tasks: one panel each.
+        rows: returns, as in `pompc.results.Results`.
     """
-    columns = min(max(len(tasks), 1), 4)
+    tasks = ordered(rows["task"])
     with style.settings():
-        figure, axes = style.panels(-(-max(len(tasks), 1) // columns), columns)
-        unused = iter(axes.flat)
-        for task in tasks or [""]:
-            panel = next(unused)
-            rows = table.loc[table["task"] == task]
-            for key, own in agents(rows):
-                returns, seconds = curve(own), curve(own, "wall_s")
+        figure, axes = style.grid(len(tasks))
+        for panel, task in zip(axes.flat, tasks, strict=False):
+            for key, own in agents(rows.loc[rows["task"] == task]):
+                scores, seconds = curve(own), curve(own, "wall_s")
                 look = style.look(*key)
-                panel.plot(seconds.scores.mean(axis=0) / _HOUR, returns.scores.mean(axis=0),
-                           color=look.color, linestyle=look.dash, linewidth=1.3,
+                panel.plot(seconds.scores.mean(axis=0) / _HOUR, scores.scores.mean(axis=0),
+                           color=look.color, linestyle=look.dash, linewidth=1.5,
                            label=look.label)  # fmt: skip
             panel.set_title(title(task))
-            if rows.empty:
-                style.not_run(panel)
-        for panel in unused:
-            panel.set_visible(False)
         return finished(figure, axes, "return", "hours", steps=False)
 
 
@@ -119,7 +138,7 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
     """Return how long runs took: hours of a run, its agents, and each agent's decisions a second.
 
     Args:
-        table: as in `iqm_curves`.
+        table: returns, as in `pompc.results.Results`.
 
     Returns:
         One row a task, agent and device; means over seeds, evaluations included.
@@ -145,27 +164,21 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     No interval stands where a task has one run of the agent.
 
     Args:
-        table: as in `iqm_curves`.
-        seed: as there.
+        table: returns, as in `pompc.results.Results`.
+        seed: of the bootstrap.
 
     Returns:
-        One row a suite and agent that has run its shared tasks; "not run" where none has.
+        One row a suite and agent that has run all of its pooled tasks.
     """
     rows = []
-    for suite, tasks in suites(table).items():
-        shared = shared_tasks(table, tasks)
-        own = table.loc[table["task"].isin(shared)]
-        for key, part in agents(own):
-            _, scores = strata(part, shared)
-            last = [task[:, -1] for task in scores]
+    for suite, (tasks, pooled) in suites(table).items():
+        for key, part in agents(pooled):
+            last = [task[:, -1] for task in strata(part, tasks)[1]]
             rows.append({
-                "suite": suite, "agent": style.look(*key).label, "tasks": len(shared),
+                "suite": suite, "agent": style.look(*key).label, "tasks": len(tasks),
                 "runs": sum(map(len, last)),
                 "mean": _interval(last, np.mean, seed), "IQM": _interval(last, iqm, seed),
             })  # fmt: skip
-        if not shared:
-            rows.append(dict.fromkeys(["agent", "mean", "IQM"], "not run")
-                        | {"suite": suite, "tasks": 0, "runs": 0})  # fmt: skip
     return pd.DataFrame(rows, columns=["suite", "agent", "tasks", "runs", "mean", "IQM"])
 
 
@@ -173,25 +186,3 @@ def _interval(scores: list[np.ndarray], statistic: Callable[..., np.ndarray], se
     found = stratified_bootstrap(scores, statistic, np.random.default_rng(seed))
     ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.center:.3f}{ends}"
-
-
-def _by_suite(
-    table: pd.DataFrame,
-    draw: Callable[[Axes, tuple[str, float, str], pd.DataFrame, list[str]], None],
-    xlabel: str,
-    ylabel: str,
-    steps: bool = True,
-) -> Figure:
-    """Draw the agents of Figure 2 on the tasks of each suite that all of them have run."""
-    found, table = suites(table), methods(table)
-    with style.settings():
-        figure, axes = style.panels(1, len(found), width=2.6, height=2.2)
-        for panel, (name, tasks) in zip(axes[0], found.items(), strict=True):
-            shared = shared_tasks(table, tasks)
-            panel.set_title(f"{name}: {len(shared)} of {len(tasks)}")
-            for key, own in agents(table.loc[table["task"].isin(shared)]):
-                draw(panel, key, own, shared)
-            if not shared:
-                some = set(table["task"]) & set(tasks)
-                style.not_run(panel, "no task has runs\nof every method" if some else "not run")
-        return finished(figure, axes, ylabel, xlabel, steps)
