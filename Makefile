@@ -50,7 +50,7 @@ tutorials: .venv/installed  ## Execute the tutorials anew and store their output
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
 
-figures: .venv/installed  ## Draw the figures of runs/ into figures/small, those that changed
+figures: .venv/installed  ## Draw the figures of runs/ into figures/small
 	$(BIN)/python -m pompc.figures --profile small
 
 lock:  ## Write requirements.lock from pyproject.toml (needs uv)

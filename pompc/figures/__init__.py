@@ -5,6 +5,7 @@
 
 from pompc.figures.beside_public_code import returns_beside
 from pompc.figures.captions import Folded, notice
+from pompc.figures.evidence import answer
 from pompc.figures.first_figure import figure_1
 from pompc.figures.learning import episode_rewards, learning_curve
 from pompc.figures.registry import draw, show
@@ -16,6 +17,7 @@ from pompc.results.published import read as read_published
 __all__ = [
     "Folded",
     "aggregates",
+    "answer",
     "draw",
     "episode_rewards",
     "figure_1",

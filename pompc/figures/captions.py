@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,6 +11,7 @@ from pompc.figures.tasks import hours, title
 from pompc.results.read_runs import CELL, Results
 from pompc.settings.presets import PAPER
 
+_COMMAND = "python -m pompc.sweep sweeps/"
 _NAMED = 3  # commits at most that a caption names
 
 
@@ -49,21 +50,19 @@ def caption(table: pd.DataFrame, text: str = "", missing: Sequence[str] = ()) ->
     return Markdown(f"*{' '.join(filter(None, (text, origin(table), left)))}*")
 
 
-def not_run(text: str, tasks: Sequence[str] | None, profile: str) -> Markdown:
-    """Return the line that stands for a figure without runs: what it needs, and how long it takes.
+def not_run(figures: Sequence[str], tasks: Collection[str]) -> Markdown:
+    """Return the line that stands for figures without runs: what they need, and how long it takes.
 
     Args:
-        text: what the figure shows.
-        tasks: those of the paper that it draws; None: others.
-        profile: where the runs were looked for.
+        figures: their names, such as `figure_3`.
+        tasks: those of the paper that they draw; none: any.
     """
-    name = text.partition(".")[0]
-    line = f"{name}: not run in the profile `{profile}`. "
-    if tasks is None:
-        return Markdown(f"*{line}* `python -m pompc.sweep sweeps/small.yaml` *trains such runs.*")
+    names = " and ".join(name.replace("_", " ").capitalize() for name in figures)
+    if not tasks:
+        return Markdown(f"*{names}: not run. A sweep of small runs:* `{_COMMAND}small.yaml`")
     return Markdown(
-        f"*{line}0 of {len(tasks)} tasks are done. All agents of them take an estimated "
-        f"{hours(tasks):,.0f} hours of one H200:* `python -m pompc.sweep sweeps/paper.yaml`"
+        f"*{names}: not run. 0 of {len(tasks)} tasks are done; all agents of them would take an "
+        f"estimated {hours(tasks):,.0f} hours of one H200:* `{_COMMAND}paper.yaml`"
     )
 
 

@@ -189,10 +189,10 @@ def _paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
 
 
 def _counted(table: pd.DataFrame) -> str:
-    words = {SUPPORTS: "support it", CONTRADICTS: "contradict it", CANNOT_TELL: "cannot tell",
-             NOT_RUN: "were not run"}  # fmt: skip
+    words = {SUPPORTS: "for it", CONTRADICTS: "against it", CANNOT_TELL: "that cannot tell",
+             NOT_RUN: "not run"}  # fmt: skip
     parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
-    return f"of {len(table)} comparisons, {', '.join(parts)}."
+    return f"{len(table)} comparisons: {', '.join(parts)}."
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:

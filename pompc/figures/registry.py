@@ -6,7 +6,7 @@ on the tasks that the runs hold and the paper lacks. A figure without runs is no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -221,24 +221,34 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
 
 
 def show(
-    name: str, results: Results | None = None, published: pd.DataFrame | None = None
-) -> tuple[Figure | Markdown, ...]:
-    """Return a figure and its caption, or a line without runs, for `display(*show(...))`.
+    names: str | Sequence[str],
+    results: Results | None = None,
+    published: pd.DataFrame | None = None,
+) -> list[Figure | Markdown]:
+    """Return figures and their captions, for `display(*show(...))`; one line for all without runs.
 
     Args:
-        name: one of `FIGURES`.
+        names: one or several of `FIGURES`.
         results: what `pompc.results.collect` returned; by default the runs of the profile `small`.
         published: what `pompc.results.published.read` returned.
 
     Raises:
         ConfigError: for an unknown name.
     """
-    one = entry(name)
-    if not one.table:
-        return one.function(), Markdown(f"*{one.about}*")
-    results = collect() if results is None else results
-    figure, rows = draw(name, results, published), drawn(name, results)
-    if figure is None:
-        return (not_run(one.about, one.tasks, results.profile),)
-    missing = [task for task in one.tasks or () if task not in set(rows["task"])]
-    return figure, caption(rows, one.about, missing)
+    shown, left_out = list[Figure | Markdown](), list[str]()
+    for name in [names] if isinstance(names, str) else names:
+        one = entry(name)
+        if not one.table:
+            shown += [one.function(), Markdown(f"*{one.about}*")]
+            continue
+        results = collect() if results is None else results
+        figure, rows = draw(name, results, published), drawn(name, results)
+        missing = [task for task in one.tasks or () if task not in set(rows["task"])]
+        if figure is None:
+            left_out.append(name)
+        else:
+            shown += [figure, caption(rows, one.about, missing)]
+    if left_out:
+        tasks = {task for name in left_out for task in FIGURES[name].tasks or ()}
+        shown.append(not_run(left_out, tasks))
+    return shown

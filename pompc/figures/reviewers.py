@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, curve, shared
+from pompc.figures.curves import agents, curve, final, shared
 from pompc.figures.panels import finished, plot_interval, remark_left_out
 from pompc.figures.tasks import AVERAGED, DMCONTROL, ordered, others, score_range, title
 from pompc.results.intervals import iqm, normalise, performance_profile, stratified_bootstrap
@@ -49,22 +49,31 @@ def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[
     """
     own = {task: curve(table.loc[table["task"] == task]) for task in tasks}
     x = np.array(sorted(set.intersection(*(set(one.x) for one in own.values()))))
-    scores = []
-    for task, one in own.items():
-        low, high = score_range(task) or (0.0, 1.0)
-        scores.append(normalise(one.scores[:, np.isin(one.x, x)], low, high))
+    scores = [_score(task, one.scores[:, np.isin(one.x, x)]) for task, one in own.items()]
     return x, scores
+
+
+def last_scores(table: pd.DataFrame, tasks: Sequence[str]) -> list[np.ndarray]:
+    """Return the last normalised scores of one agent, `[N_task]` of each task, at its own end."""
+    return [_score(task, final(table.loc[table["task"] == task])[1]) for task in tasks]
+
+
+def _score(task: str, returns: np.ndarray) -> np.ndarray:
+    return normalise(returns, *(score_range(task) or (0.0, 1.0)))
 
 
 def iqm_curves(table: pd.DataFrame, seed: int = 0) -> Figure:
     """Draw the interquartile mean of normalised scores over steps, a panel for each suite.
+
+    A curve ends where the shortest task ends.
 
     Args:
         table: returns, as in `pompc.results.Results`.
         seed: of the bootstrap.
     """
 
-    def one(panel: Axes, look: style.Look, x: np.ndarray, scores: list[np.ndarray]) -> None:
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
+        x, scores = strata(rows, tasks)
         found = stratified_bootstrap(scores, iqm, np.random.default_rng(seed))
         plot_interval(panel, x, found, look)
 
@@ -79,10 +88,9 @@ def performance_profiles(table: pd.DataFrame, seed: int = 0) -> Figure:
         seed: of the bootstrap.
     """
 
-    def one(panel: Axes, look: style.Look, _: np.ndarray, scores: list[np.ndarray]) -> None:
-        last = [task[:, -1] for task in scores]
-        found = performance_profile(last, _THRESHOLDS, np.random.default_rng(seed))
-        plot_interval(panel, _THRESHOLDS, found, look)
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
+        last, generator = last_scores(rows, tasks), np.random.default_rng(seed)
+        plot_interval(panel, _THRESHOLDS, performance_profile(last, _THRESHOLDS, generator), look)
         panel.set(ylim=(-0.02, 1.02), xlim=(0, 1))
 
     return _by_suite(table, one, "normalised score τ", "share of runs above τ", steps=False)
@@ -90,7 +98,7 @@ def performance_profiles(table: pd.DataFrame, seed: int = 0) -> Figure:
 
 def _by_suite(
     table: pd.DataFrame,
-    draw_one: Callable[[Axes, style.Look, np.ndarray, list[np.ndarray]], None],
+    draw_one: Callable[[Axes, style.Look, pd.DataFrame, list[str]], None],
     xlabel: str,
     ylabel: str,
     steps: bool = True,
@@ -101,7 +109,7 @@ def _by_suite(
         figure, axes = style.grid(len(found), height=2.4)
         for panel, (name, (tasks, rows)) in zip(axes.flat, found.items(), strict=False):
             for key, own in agents(rows):
-                draw_one(panel, style.look(*key), *strata(own, tasks))
+                draw_one(panel, style.look(*key), own, tasks)
             panel.set_title(_named(name, tasks))
             remark_left_out(panel, rows, table.loc[table["task"].isin(tasks)])
         return finished(figure, axes, ylabel, xlabel, steps)
@@ -173,7 +181,7 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     for suite, (tasks, pooled) in suites(table).items():
         for key, part in agents(pooled):
-            last = [task[:, -1] for task in strata(part, tasks)[1]]
+            last = last_scores(part, tasks)
             rows.append({
                 "suite": suite, "agent": style.look(*key).label, "tasks": len(tasks),
                 "runs": sum(map(len, last)),
