@@ -12,6 +12,11 @@ from pompc.results.read_runs import CELL, Results
 from pompc.settings.presets import PAPER
 
 _COMMAND = "python -m pompc.sweep sweeps/"
+_MARK = (  # that sphinx-design has on what can be unfolded
+    '<span class="sd-summary-state-marker sd-summary-chevron-right"><svg width="1.5em" '
+    'height="1.5em" viewBox="0 0 24 24" aria-hidden="true"><path d="M9 5l7 7-7 7" fill="none" '
+    'stroke="currentColor" stroke-width="1.5"/></svg></span>'
+)
 _NAMED = 3  # commits at most that a caption names
 
 
@@ -32,7 +37,8 @@ class Folded(NamedTuple):
         rows = self.table.to_html(border=0, index=self.table.index.names != [None], na_rep="")
         return (
             '<details class="sd-sphinx-override sd-dropdown sd-card sd-mb-3">'
-            f'<summary class="sd-summary-title sd-card-header">{self.title}</summary>'
+            '<summary class="sd-summary-title sd-card-header">'
+            f'<span class="sd-summary-text">{self.title}</span>{_MARK}</summary>'
             f'<div class="sd-summary-content sd-card-body" style="overflow-x: auto">{rows}</div>'
             "</details>"
         )
@@ -111,7 +117,7 @@ def _span(values: Sequence[int]) -> str:
 
 
 def _digits(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
+    return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _listed(values: Iterable[object]) -> str:

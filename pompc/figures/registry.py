@@ -128,11 +128,13 @@ FIGURES: dict[str, Entry] = {
         reviewers.iqm_curves,
         "Interquartile mean of normalised scores over runs and tasks, with 95 % intervals of a "
         "bootstrap stratified by task.",
+        reviewers.pooled,
     ),
     "performance_profiles": Entry(
         reviewers.performance_profiles,
         "Performance profiles: the share of runs whose last normalised score exceeds τ, with 95 % "
         "intervals of a bootstrap stratified by task.",
+        reviewers.pooled,
     ),
     "public_code": Entry(
         beside_public_code.public_code,

@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
+from pompc.figures.comparisons import methods
 from pompc.figures.curves import agents, curve, final, shared
 from pompc.figures.panels import finished, plot_interval, remark_left_out
 from pompc.figures.tasks import AVERAGED, DMCONTROL, ordered, others, score_range, title
@@ -35,6 +36,13 @@ def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
     found = {"HumanoidBench": AVERAGED, "DMControl": DMCONTROL, "small tasks": mine}
     pooled = {name: shared(table, tasks) for name, tasks in found.items()}
     return {name: (tasks, rows) for name, (tasks, rows) in pooled.items() if tasks}
+
+
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Figures 2 and 5 on those tasks that are pooled."""
+    rows = methods(table)
+    tasks = [task for tasks, _ in suites(rows).values() for task in tasks]
+    return rows.loc[rows["task"].isin(tasks)]
 
 
 def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -176,14 +184,15 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         seed: of the bootstrap.
 
     Returns:
-        One row a suite and agent that has run all of its pooled tasks.
+        One row a suite and agent that has run all of its pooled tasks, λ without a name being
+        PO-MPC.
     """
     rows = []
-    for suite, (tasks, pooled) in suites(table).items():
-        for key, part in agents(pooled):
-            last = last_scores(part, tasks)
+    for suite, (tasks, shared_rows) in suites(table).items():
+        for key, part in agents(shared_rows):
+            last, name = last_scores(part, tasks), style.look(*key).label
             rows.append({
-                "suite": suite, "agent": style.look(*key).label, "tasks": len(tasks),
+                "suite": suite, "agent": name.removeprefix("PO-MPC, "), "tasks": len(tasks),
                 "runs": sum(map(len, last)),
                 "mean": _interval(last, np.mean, seed), "IQM": _interval(last, iqm, seed),
             })  # fmt: skip

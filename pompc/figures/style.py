@@ -164,7 +164,10 @@ def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
 
 def remark(axes: Axes, text: str) -> None:
     """Write a remark between a panel's title and its curves, on as many lines as it needs."""
-    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 42)
+    grid = axes.get_gridspec()
+    columns = grid.ncols if grid else 1
+    letters = int(15 * axes.get_figure(root=True).get_figwidth() / columns)  # pyright: ignore
+    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), letters)
     axes.text(0.5, 1.02, "\n".join(lines), transform=axes.transAxes, ha="center", va="bottom",
               color=MUTED, style="italic", fontsize=7)  # fmt: skip
     axes.set_title(axes.get_title(), pad=4 + 9 * len(lines))

@@ -87,24 +87,22 @@ def table_1(table: pd.DataFrame) -> pd.DataFrame:
     """Return Table 1: final returns on 7 DMControl tasks, the paper's and ours below each other.
 
     Ours are means over seeds at the last step that all seeds of a cell reached, with the 95 %
-    interval of a bootstrap; agents without runs have no row of ours.
+    interval of a bootstrap; a task without runs has no row of ours.
 
     Args:
         table: returns, as in `pompc.results.Results`.
 
     Returns:
-        Rows: agent and source; columns: tasks.
+        Rows: task and source; columns: agents.
     """
-    cells: dict[tuple[str, str], dict[str, str]] = {}
-    ours = _finals(methods(table))
+    paper, ours = dict[str, dict[str, str]](), _finals(methods(table))
     for row in paper_numbers(1).to_dict(orient="records"):
         name = short_name(row["method"], float(row["lam"]), row["prior"] or "reverse_kl")
-        own = cells.setdefault((name, "paper"), {})
-        own[title(row["task"])] = f"{row['value']} ± {row['interval']}"
-        if name in ours:
-            cells[name, "ours"] = ours.pop(name)
-    cells |= {(name, "ours"): own for name, own in ours.items()}
-    frame = pd.DataFrame.from_dict(cells, orient="index", columns=[title(t) for t in DMCONTROL])
+        paper.setdefault(row["task"], {})[name] = f"{row['value']} ± {row['interval']}"
+    sources = {"paper": paper, "ours": ours}
+    cells = {(title(task), source): of_task[task] for task in DMCONTROL
+             for source, of_task in sources.items() if task in of_task}  # fmt: skip
+    frame = pd.DataFrame.from_dict(cells, orient="index")
     frame.index = pd.MultiIndex.from_tuples(list(cells), names=["", "source"])
     return frame.fillna("–")
 
@@ -159,14 +157,12 @@ def _plain(value: Any) -> str:
 
 
 def _finals(table: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Return short name of an agent -> task -> its last return as text; several BMPCs apart."""
+    """Return task -> short name of an agent -> its last return as text; several BMPCs apart."""
     found: dict[str, dict[str, str]] = {}
-    for task in DMCONTROL:
+    for task in set(table["task"]):
         for key, own in agents(table.loc[table["task"] == task]):
-            name = short_name(*key)
-            if title(task) in found.get(name, {}):
-                name = style.look(*key).label
-            found.setdefault(name, {})[title(task)] = _text(final(own)[1])
+            cells, name = found.setdefault(task, {}), short_name(*key)
+            cells[style.look(*key).label if name in cells else name] = _text(final(own)[1])
     return found
 
 

@@ -72,7 +72,7 @@ def _rows(panel: Axes, table: pd.DataFrame) -> None:
     labels = list[str]()
     for compared, own in table.groupby("compared", sort=False):
         labels.append(str(compared))
-        panel.axhline(len(labels) - 1, color="white", linewidth=1.5)  # no line of the grid
+        panel.axhline(len(labels) - 1, color="white", linewidth=1.5, zorder=0.9)  # no grid
         for task, measures in own.groupby("task", sort=False):
             for point, mark in zip(measures.to_dict(orient="records"), _MARKERS, strict=True):
                 marker, above, _ = mark

@@ -124,7 +124,7 @@ def test_a_page_names_a_malformed_run_and_draws_what_is_there(tmp_path: Path):
     assert "Small tasks returns: not run." in said
     table = outputs(page, "text/html")[-1]
     assert "338 (one seed)" in table
-    assert table.count(">ours<") == 1  # the row of λ = 1
+    assert table.count(">ours<") == 1  # the row of Dog Run
 
 
 def test_every_module_stands_in_the_reference_once():

@@ -425,14 +425,14 @@ def test_wall_clock_is_in_hours(found: results.Results):
 
 def test_aggregates_are_of_suites_with_runs_and_of_each_task_s_own_end(found: results.Results):
     table = figures.aggregates(found.returns).set_index(["suite", "agent"])
-    assert table.loc[("DMControl", "PO-MPC, λ = 1"), "runs"] == 2
+    assert table.loc[("DMControl", "λ = 1"), "runs"] == 2
     assert set(table["tasks"]) == {1, 2}
     few = figures.aggregates(found.returns.query("task == 'hopper-stand'"))
     assert set(few["suite"]) == {"small tasks"}
     longer = found.returns.query("task == 'hopper-stand'").assign(task="walker-run")
     longer = longer.assign(**{"env_step": 2 * longer["env_step"], "return": 1000.0})
     both = pd.concat([found.returns.query("task == 'hopper-stand'"), longer])
-    (mean,) = figures.aggregates(both).query("agent == 'PO-MPC, λ = 1'")["mean"]
+    (mean,) = figures.aggregates(both).query("agent == 'λ = 1'")["mean"]
     assert mean == f"{(1.0 + (500 * 40 / 60 + 5) / 1000) / 2:.3f}"
 
 
