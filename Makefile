@@ -54,7 +54,7 @@ lab: .venv/installed-lab  ## Open the tutorials in JupyterLab
 book: .venv/installed  ## Build the book into book/_build/html
 	$(BIN)/jupyter-book build book/ -W -n --keep-going
 
-figures: .venv/installed  ## Draw the figures of runs/ into figures/small, those that changed
+figures: .venv/installed  ## Draw the figures of runs/ into figures/small
 	$(BIN)/python -m pompc.figures --profile small
 
 # uv chooses versions for Python 3.11 to 3.13 at once, and keeps those that are locked already.

@@ -16,7 +16,7 @@ from pompc.results import published
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m pompc.figures",
-        description="Draw figures from runs as SVG and PNG; what has not changed is not redrawn.",
+        description="Draw figures from runs as SVG and PNG; a figure without runs is left out.",
         epilog=f"figures: {', '.join(registry.FIGURES)}",
     )
     parser.add_argument("names", nargs="*", metavar="FIGURE", help="which (default: all)")
@@ -26,7 +26,6 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
                         help="JSON files of published curves, or their folder")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="where to (default: figures/PROFILE)")  # fmt: skip
-    parser.add_argument("--force", action="store_true", help="redraw what has not changed, too")
     return parser.parse_args(values)
 
 
@@ -45,12 +44,11 @@ def main(values: Sequence[str]) -> None:
         for warning in found.warnings:
             print(warning, file=sys.stderr)
         folder = _folder(arguments)
-        drawn = manifest.make(found, folder, arguments.names, published.files(arguments.published),
-                              arguments.force)  # fmt: skip
+        drawn = manifest.make(found, folder, arguments.names, published.files(arguments.published))
     except ConfigError as error:
         sys.exit(str(error))
-    for name, new in drawn.items():
-        print(f"{name}: {'drawn' if new else 'unchanged'}")
+    for name, has_runs in drawn.items():
+        print(f"{name}: {'drawn' if has_runs else 'not run'}")
 
 
 if __name__ == "__main__":

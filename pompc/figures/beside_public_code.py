@@ -1,8 +1,7 @@
-"""Public implementations beside this code: what of a learning curve is due to the code itself."""
+"""Public implementations next to this code: whether its learning curves are theirs."""
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -10,9 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.captions import Markdown
 from pompc.figures.curves import curve
-from pompc.figures.panels import draw, finished, limit
+from pompc.figures.panels import finished, limit
 from pompc.figures.tasks import title
 
 
@@ -27,21 +25,17 @@ def public_code(rows: pd.DataFrame) -> Figure:
     public, ours = rows.loc[rows["peer"].notna()], rows.loc[rows["peer"].isna()]
     groups: list[tuple[Any, pd.DataFrame]] = list(public.groupby(["task", "peer"]))
     with style.settings():
-        figure, axes = style.panels(1, max(len(groups), 1), width=3.2, height=2.2, sharey=True)
-        if not groups:
-            style.not_run(axes[0, 0])
-        for panel, ((task, peer), theirs) in zip(axes[0], groups, strict=False):
-            panel.set_title(f"{title(task)}, beside {peer}")
+        figure, axes = style.grid(len(groups), height=2.2)
+        for panel, ((task, peer), theirs) in zip(axes.flat, groups, strict=False):
+            panel.set_title(f"{title(task)}, {peer.replace('_', '-')}")
             _theirs(panel, theirs)
             _ours(panel, ours.loc[ours["task"] == task], str(theirs["method"].iloc[0]))
             limit(panel, [task])
         return finished(figure, axes, "return")
 
 
-def returns_beside(rows: pd.DataFrame) -> pd.DataFrame | Markdown:
+def returns_beside(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the mean returns that `public_code` draws, one row an implementation."""
-    if rows.empty:
-        return Markdown("*not run*")
     named = rows.assign(code=rows["peer"].fillna("this code"))
     by = ["task", "method", "code"]
     named["seeds"] = named.groupby(by)["seed"].transform("nunique")
@@ -50,9 +44,7 @@ def returns_beside(rows: pd.DataFrame) -> pd.DataFrame | Markdown:
 
 
 def _theirs(panel: Axes, rows: pd.DataFrame) -> None:
-    found, dashed = curve(rows), partial(panel.plot, color=style.INK, linestyle="--")
-    dashed(found.x, found.scores.T, linewidth=0.6, alpha=0.6)
-    dashed(found.x, found.scores.mean(axis=0), linewidth=1.3, label="public implementation")
+    _seeds(panel, rows, color=style.INK, linestyle="--", label="public implementation")
 
 
 def _ours(panel: Axes, returns: pd.DataFrame, method: str) -> None:
@@ -61,6 +53,11 @@ def _ours(panel: Axes, returns: pd.DataFrame, method: str) -> None:
         style.remark(panel, f"not run by this code: {method}")
         return
     look = style.look(method, float(rows["lam"].iloc[0]), str(rows["prior"].iloc[0]))
+    _seeds(panel, rows, color=look.color, label=look.label)
+
+
+def _seeds(panel: Axes, rows: pd.DataFrame, label: str, **line: Any) -> None:
+    """Draw every seed as a thin line and their mean as a thick one."""
     found = curve(rows)
-    panel.plot(found.x, found.scores.T, color=look.color, linewidth=0.6, alpha=0.6)
-    draw(panel, found, look)
+    panel.plot(found.x, found.scores.T, linewidth=0.7, alpha=0.6, **line)
+    panel.plot(found.x, found.scores.mean(axis=0), linewidth=1.6, label=label, **line)

@@ -1,15 +1,22 @@
-"""What a page says of its runs: seeds, steps, preset and commit, and which are left out."""
+"""Captions, notices and folded tables: seeds, steps, preset and commit of what a page shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import pandas as pd
 
+from pompc.figures.tasks import hours, title
 from pompc.results.read_runs import CELL, Results
 from pompc.settings.presets import PAPER
 
+_COMMAND = "python -m pompc.sweep sweeps/"
+_MARK = (  # that sphinx-design has on what can be unfolded
+    '<span class="sd-summary-state-marker sd-summary-chevron-right"><svg width="1.5em" '
+    'height="1.5em" viewBox="0 0 24 24" aria-hidden="true"><path d="M9 5l7 7-7 7" fill="none" '
+    'stroke="currentColor" stroke-width="1.5"/></svg></span>'
+)
 _NAMED = 3  # commits at most that a caption names
 
 
@@ -20,20 +27,55 @@ class Markdown(str):
         return str(self)
 
 
-def caption(table: pd.DataFrame, text: str = "") -> Markdown:
+class Folded(NamedTuple):
+    """A table that a notebook shows below a line, which unfolds it."""
+
+    title: str
+    table: pd.DataFrame
+
+    def _repr_html_(self) -> str:
+        rows = self.table.to_html(border=0, index=self.table.index.names != [None], na_rep="")
+        return (
+            '<details class="sd-sphinx-override sd-dropdown sd-card sd-mb-3">'
+            '<summary class="sd-summary-title sd-card-header">'
+            f'<span class="sd-summary-text">{self.title}</span>{_MARK}</summary>'
+            f'<div class="sd-summary-content sd-card-body" style="overflow-x: auto">{rows}</div>'
+            "</details>"
+        )
+
+
+def caption(table: pd.DataFrame, text: str = "", missing: Sequence[str] = ()) -> Markdown:
     """Return a figure's caption: what it shows, then seeds, steps, preset and commit of its runs.
 
     Args:
         table: the rows that the figure draws, as in `pompc.results.Results`.
         text: what it shows.
+        missing: tasks of the paper's figure that were not run.
     """
-    return Markdown(f"*{' '.join(filter(None, (text, origin(table))))}*")
+    left = f"Not run: {', '.join(map(title, missing))}." if missing else ""
+    return Markdown(f"*{' '.join(filter(None, (text, origin(table), left)))}*")
+
+
+def not_run(figures: Sequence[str], tasks: Collection[str]) -> Markdown:
+    """Return the line that stands for figures without runs: what they need, and how long it takes.
+
+    Args:
+        figures: their names, such as `figure_3`.
+        tasks: those of the paper that they draw; none: any.
+    """
+    names = " and ".join(name.replace("_", " ").capitalize() for name in figures)
+    if not tasks:
+        return Markdown(f"*{names}: not run. A sweep of small runs:* `{_COMMAND}small.yaml`")
+    return Markdown(
+        f"*{names}: not run. 0 of {len(tasks)} tasks are done; all agents of them would take an "
+        f"estimated {hours(tasks):,.0f} hours of one H200:* `{_COMMAND}paper.yaml`"
+    )
 
 
 def origin(table: pd.DataFrame) -> str:
     """Return in a sentence or two how runs were made: seeds, steps, preset, commit."""
     if table.empty:
-        return "No run of it is at hand."
+        return "It was not run."
     cells: list[tuple[Any, pd.DataFrame]] = list(table.groupby(CELL))
     seeds = _span([len(set(rows["seed"])) for _, rows in cells])
     steps = _span([max(rows["env_step"]) for _, rows in cells])
@@ -59,7 +101,7 @@ def notice(results: Results) -> Markdown:
 
 def _scale(table: pd.DataFrame) -> str:
     if table.empty:
-        return "It holds no runs, so that every cell says *not run*."
+        return "It holds no runs."
     runs = f"{len(set(table['run']))} runs of {', '.join(sorted(set(table['task'])))}: "
     if set(table["preset"]) == {"paper"} and max(table["decision"]) >= PAPER["steps"]:
         return runs + origin(table)
@@ -75,7 +117,7 @@ def _span(values: Sequence[int]) -> str:
 
 
 def _digits(number: int) -> str:
-    return f"{number:,}".replace(",", " ")
+    return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -59,14 +59,35 @@ def average(rows: pd.DataFrame, tasks: Sequence[str], column: str = "return") ->
     return Curve(x, np.mean(scores, axis=0))
 
 
-def shared_tasks(table: pd.DataFrame, tasks: Sequence[str]) -> list[str]:
-    """Return those of `tasks` that every agent of the table has run, if any agent has run one.
+def shared(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[list[str], pd.DataFrame]:
+    """Return tasks that several agents have all run, and the rows of these agents on them.
 
-    An average over other tasks for each agent would compare tasks, not agents.
+    An average over other tasks for each agent would compare tasks, not agents. Of all choices the
+    one with most pairs of agent and task is taken, of several agents if there are any.
+
+    Args:
+        table: returns of any tasks and agents.
+        tasks: those to choose from, in the order of the result.
     """
     table = table.loc[table["task"].isin(tasks)]
-    sets = [set(rows["task"]) for _, rows in agents(table)]
-    return [task for task in tasks if sets and all(task in own for own in sets)]
+    ran = {key: frozenset(rows["task"]) for key, rows in agents(table)}
+
+    def value(choice: frozenset[str]) -> tuple[bool, int, int, list[str]]:
+        count = sum(choice <= own for own in ran.values())
+        return count > 1 and bool(choice), count * len(choice), len(choice), sorted(choice)
+
+    best = max({one & other for one in ran.values() for other in ran.values()}, key=value,
+               default=frozenset[str]())  # fmt: skip
+    fitting = [rows for key, rows in agents(table) if best and best <= ran[key]]
+    rows = pd.concat(fitting) if fitting else table.iloc[:0]
+    return [task for task in tasks if task in best], rows.loc[rows["task"].isin(list(best))]
+
+
+def compared(rows: pd.DataFrame, by: Sequence[str] = ("task",)) -> pd.DataFrame:
+    """Return the rows of those groups, such as tasks, in which several agents can be compared."""
+    groups: list[tuple[Any, pd.DataFrame]] = list(rows.groupby(list(by)))
+    several = [own for _, own in groups if len(own.drop_duplicates(AGENT)) > 1]
+    return pd.concat(several) if several else rows.iloc[:0]
 
 
 def final(rows: pd.DataFrame, column: str = "return") -> tuple[int, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from pompc.figures import style
-from pompc.figures.captions import Markdown
+from pompc.figures.captions import Folded, Markdown
 from pompc.figures.claims import SCALES, Agent, Claim, Comparison, claims, scale_of
 from pompc.figures.curves import curve
 from pompc.figures.tasks import score_range, title
@@ -91,7 +91,7 @@ def gather(claim: Claim, results: Results, seed: int = 0) -> pd.DataFrame:
     """Return what the runs say of a claim, columns `COLUMNS`, one row a comparison and measure.
 
     Each comparison is made on each of its tasks and, where both agents have run several, on all of
-    them together. `difference` is that of interquartile means over seeds, with a 95 % interval of
+    them together. `difference` is one of interquartile means over seeds, with a 95 % interval of
     a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
     verdict is given.
 
@@ -182,34 +182,17 @@ def judge(difference: Interval, matching: bool) -> str:
     return CONTRADICTS if difference.high < least else CANNOT_TELL
 
 
-def paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
-    """Return a claim, how its comparisons turned out, and the numbers of the broadest of them.
-
-    Args:
-        claim: one of `claims_of`.
-        table: what `gather` returned for it.
-    """
-    measure = MEASURES[claim.measure][0].name
-    run = table.loc[(table["measure"] == measure) & (table["verdict"] != NOT_RUN)]
-    broadest = run.drop_duplicates("compared", keep="last")  # all tasks, or the one that was run
-    lines = [
-        f"**The paper** ({claim.source}): {claim.sentence}",
-        "",
-        f"**Our runs:** {_counted(table)}",
-    ]
-    lines += [""] + [
-        f"- {row['compared']}, {row['task']}: {measure} {_interval(row)}, {row['seeds']} seeds: "
-        f"**{row['verdict']}**."
-        for row in broadest.to_dict(orient="records")
-    ]
-    return Markdown("\n".join(lines))
+def _paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
+    """Return a claim, and how its comparisons turned out."""
+    said = f"**The paper** ({claim.source}): {claim.sentence}"
+    return Markdown(f"{said}\n\n**Our runs:** {_counted(table)}")
 
 
 def _counted(table: pd.DataFrame) -> str:
-    words = {SUPPORTS: "support it", CONTRADICTS: "contradict it", CANNOT_TELL: "cannot tell",
-             NOT_RUN: "were not run"}  # fmt: skip
+    words = {SUPPORTS: "for it", CONTRADICTS: "against it", CANNOT_TELL: "that cannot tell",
+             NOT_RUN: "not run"}  # fmt: skip
     parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
-    return f"of {len(table)} comparisons {', '.join(parts)}."
+    return f"{len(table)} comparisons: {', '.join(parts)}."
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
@@ -237,34 +220,22 @@ def _interval(row: Mapping[Any, Any]) -> str:
     return f"{row['difference']:+.3f}{interval}".replace("-", "−")
 
 
-def readable(table: pd.DataFrame) -> Markdown:
+def readable(table: pd.DataFrame) -> pd.DataFrame:
     """Return a claim's evidence as a page shows it: a row a comparison and task that was run.
 
-    A cell has the difference by one measure, its interval and the verdict, which is bold where it
-    is one. Without runs there is no table.
+    A cell has the difference by one measure, its interval and the verdict.
     """
     run = table.loc[table["verdict"] != NOT_RUN]
-    measures = list(dict.fromkeys(run["measure"]))
-    lines, above = list[str](), ""
-    for (compared, task), own in run.groupby(["compared", "task"], sort=False):
-        of_measure = {row["measure"]: row for row in own.to_dict(orient="records")}
-        cells = [_cell(of_measure[name]) for name in measures]
-        name, above = "" if compared == above else compared, compared
-        lines.append(" | ".join([name, task, own["seeds"].iloc[0], *cells]))
-    if lines:
-        head = ["compared", "task", "seeds", *measures]
-        lines = [" | ".join(head), " | ".join(["---"] * len(head)), *lines]
-    return Markdown("\n".join(f"| {line} |" for line in lines))
+    rows = [
+        {"compared": compared, "task": task, "seeds": own["seeds"].iloc[0]}
+        | {row["measure"]: f"{_interval(row)} {row['verdict']}" for row in own.to_dict("records")}
+        for (compared, task), own in run.groupby(["compared", "task"], sort=False)
+    ]
+    return pd.DataFrame(rows)
 
 
-def _cell(row: Mapping[Any, Any]) -> str:
-    verdict = row["verdict"]
-    told = f"**{verdict}**" if verdict in {SUPPORTS, CONTRADICTS} else verdict
-    return f"{_interval(row)} {told}"
-
-
-def show(name: str, results: Results) -> tuple[Markdown, ...]:
-    """Return a claim's paragraph and, if it has rows, its table, for `display(*show(...))`.
+def answer(name: str, results: Results) -> tuple[object, ...]:
+    """Return a claim with its verdicts and, if it was run, its numbers, folded, for `display`.
 
     Args:
         name: C1 to C5.
@@ -273,4 +244,4 @@ def show(name: str, results: Results) -> tuple[Markdown, ...]:
     claim = claims_of(results)[name]
     table = gather(claim, results)
     shown = readable(table)
-    return paragraph(claim, table), *([shown] if shown else [])
+    return _paragraph(claim, table), *([Folded("Numbers", shown)] if len(shown) else [])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from pompc.figures import style
+from pompc.theory.gradient_variance import Normal
+from pompc.theory.mixtures import density, landscape
 
 _PLANNER, _PRIOR, _POLICY = "#D55E00", "#00795A", "#0B62A8"
-_PLANS = ((-1.5, 0.3), (-1.0, 0.5), (1.4, 0.8))  # mean and std of stored plans at one state
-_GRID = np.linspace(-3.4, 3.4, 400)
+_PLANS = Normal(np.array([[-1.5], [-1.0], [1.4]]), np.array([[0.3], [0.5], [0.8]]))  # at one state
+_ACTIONS = np.linspace(-3.4, 3.4, 400)
+_MEANS, _STDS = np.linspace(-2.0, 2.0, 401), np.linspace(0.1, 2.0, 191)  # that a fit is found among
 _BOXES = {  # text -> centre, colour, lines below
     "Planner": (
         (0.17, 0.72),
@@ -38,39 +40,16 @@ _BOXES = {  # text -> centre, colour, lines below
 def figure_1() -> Figure:
     """Draw the idea of Figure 1: the loop of planner, prior and policy, the prior's fits, and λ."""
     with style.settings():
-        figure = style.Drawing(figsize=(7.6, 5.4), layout="constrained")
+        figure = style.Drawing(figsize=(style.WIDTH, 5.4), layout="constrained")
         axes = figure.subplot_mosaic(
             [["loop", "loop"], ["reverse", "forward"], ["weight", "weight"]],
             height_ratios=[2.5, 1.25, 0.8],
         )
         _loop(axes["loop"])
-        _fit(axes["reverse"], reverse_fit(_PLANS), "reverse KL: where the surest plans agree")
-        _fit(axes["forward"], forward_fit(_PLANS), "forward KL: covers all plans")
+        _fit(axes["reverse"], "to_each", "reverse KL: where the surest plans agree")
+        _fit(axes["forward"], "from_each", "forward KL: covers all plans")
         _weight(axes["weight"])
         return figure
-
-
-def forward_fit(plans: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return mean and std of the Gaussian with the least mean KL[plan ‖ Gaussian], Eq. (9).
-
-    They are the moments of the plans' mixture.
-    """
-    means, stds = np.array(plans).T
-    return float(means.mean()), math.sqrt(float(np.mean(stds**2) + means.var()))
-
-
-def reverse_fit(plans: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return mean and std of the Gaussian with the least mean KL[Gaussian ‖ plan], Eq. (8).
-
-    It is the normalised geometric mean of the plans: each counts by its precision.
-    """
-    means, stds = np.array(plans).T
-    precisions = stds**-2.0
-    return float(np.average(means, weights=precisions)), float(precisions.mean() ** -0.5)
-
-
-def _density(mean: float, std: float) -> np.ndarray:
-    return np.exp(-0.5 * ((_GRID - mean) / std) ** 2) / (std * math.sqrt(2.0 * math.pi))
 
 
 def _loop(axes: Axes) -> None:
@@ -83,7 +62,7 @@ def _loop(axes: Axes) -> None:
             facecolor="white", edgecolor=color, linewidth=1.6,
         ))  # fmt: skip
         axes.text(x, y + 0.075, name, ha="center", va="center", color=color, weight="bold")
-        axes.text(x, y - 0.045, text, ha="center", va="center", fontsize=7.5)
+        axes.text(x, y - 0.045, text, ha="center", va="center", fontsize=8)
     _arrow(axes, (0.305, 0.72), (0.365, 0.72), "")
     _arrow(axes, (0.635, 0.72), (0.695, 0.72), "fit")
     _arrow(axes, (0.83, 0.585), (0.685, 0.25), "prior, weight λ", (0.85, 0.38))
@@ -110,15 +89,18 @@ def _arrow(
         linestyle=dash, shrinkA=0, shrinkB=0,
     ))  # fmt: skip
     x, y = place or ((start[0] + end[0]) / 2, start[1] + 0.05)
-    axes.text(x, y, text, ha="center", va="center", fontsize=7.5, color=style.INK)
+    axes.text(x, y, text, ha="center", va="center", fontsize=8, color=style.INK)
 
 
-def _fit(axes: Axes, fit: tuple[float, float], title: str) -> None:
+def _fit(axes: Axes, divergence: str, title: str) -> None:
     """Draw old plans at one state, and the Gaussian that one divergence fits to them."""
-    for plan in _PLANS:
-        axes.plot(_GRID, _density(*plan), color=_PLANNER, linewidth=0.9, label="stored plans")
-        axes.fill_between(_GRID, _density(*plan), color=_PLANNER, alpha=0.12, linewidth=0)
-    axes.plot(_GRID, _density(*fit), color=_PRIOR, linewidth=1.8, label="adaptive prior")
+    for mean, std in zip(*_PLANS, strict=True):
+        plan = density(Normal(mean[None], std[None]), _ACTIONS)
+        axes.plot(_ACTIONS, plan, color=_PLANNER, linewidth=0.9, label="stored plans")
+        axes.fill_between(_ACTIONS, plan, color=_PLANNER, alpha=0.12, linewidth=0)
+    mean, std = landscape(divergence, _MEANS, _STDS, _PLANS).least()
+    prior = density(Normal(mean[None], std[None]), _ACTIONS)
+    axes.plot(_ACTIONS, prior, color=_PRIOR, linewidth=1.8, label="adaptive prior")
     axes.set(title=title, yticks=[], xticks=[], xlabel="action", ylim=(0, 1.4))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[-2:], labels[-2:])
@@ -135,5 +117,5 @@ def _weight(axes: Axes) -> None:
         share = 1.0 if math.isinf(lam) else lam / (1.0 + lam)
         color = style.look("pompc", lam, "reverse_kl").color
         axes.plot([share], [0], "o", color=color, markersize=7, zorder=2)
-        axes.text(share, 0.42, f"λ = {lam:g}".replace("inf", "∞"), ha="center", fontsize=7.5)
-        axes.text(share, -0.9, below, ha="center", fontsize=7.5)
+        axes.text(share, 0.42, f"λ = {lam:g}".replace("inf", "∞"), ha="center", fontsize=8)
+        axes.text(share, -0.9, below, ha="center", fontsize=8)

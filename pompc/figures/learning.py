@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError
 from pompc.figures.curves import agents
-from pompc.figures.style import look
+from pompc.figures.style import look, settings
 from pompc.results.read_runs import AGENT
 
 _LINES = {"return": ("-", "planner"), "return_policy": ("--", "sampling policy alone")}
 
 
+@settings()
 def learning_curve(table: pd.DataFrame) -> Figure:
     """Draw returns against environment steps, a colour for each method, λ and prior.
 
@@ -45,6 +46,7 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     return figure
 
 
+@settings()
 def episode_rewards(table: pd.DataFrame) -> Figure:
     """Draw the reward of each decision in evaluation episodes, as a colour, a row an episode.
 

@@ -1,25 +1,19 @@
-"""Figures as files: each as SVG and PNG, redrawn only if what it is made of has changed.
+"""Figures as files, each as SVG and PNG, and `manifest.json`, which says where each comes from.
 
-`manifest.json` beside them says of each figure: its function, the runs that it draws with their
-hashes, the code's hash and commit, and the hashes of its files.
+The manifest says of each figure: its function, the runs that it draws with their hashes, and the
+hashes of its files.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-import numpy as np
-import pandas as pd
-
-from pompc import results, runs
-from pompc.figures import registry, speed, style
-from pompc.results import intervals, read_runs, scores
-from pompc.results import published as curves
+from pompc import results
+from pompc.figures import registry, style
+from pompc.results.published import read as read_published
 from pompc.runs import files
 
 NAME = "manifest.json"
@@ -30,7 +24,6 @@ def make(
     folder: Path,
     names: Sequence[str] = (),
     published: Sequence[Path] = (),
-    force: bool = False,
 ) -> dict[str, bool]:
     """Draw figures into a folder, and write its manifest.
 
@@ -39,28 +32,28 @@ def make(
         folder: where the files and the manifest go.
         names: of the figures; by default all.
         published: files of published curves.
-        force: draw what has not changed, too.
 
     Returns:
-        Name -> whether it was drawn; False: it was there already.
+        Name -> whether it was drawn; False: it has no runs, and files of it are removed.
 
     Raises:
         ConfigError: for an unknown figure, or a file without published curves.
     """
-    names = names or list(registry.FIGURES)
     known = read(folder)
-    table = curves.read(published) if published else None
+    table = read_published(published) if published else None
     drawn: dict[str, bool] = {}
-    for name in names:
-        sources = _sources(name, found, published)
-        drawn[name] = force or not _is_current(known.get(name, {}), sources, folder)
-        if drawn[name]:
-            saved = style.save(registry.draw(name, found, table), folder / name)
+    for name in names or list(registry.FIGURES):
+        figure = registry.draw(name, found, table)
+        drawn[name] = figure is not None
+        if figure is None:
+            _remove(folder, known.pop(name, {}))
+        else:
+            saved = style.save(figure, folder / name)
             hashes = {path.name: files.checksum(path) for path in saved}
-            known[name] = {**sources, "commit": runs.commit(), "files": hashes}
-    if any(drawn.values()):
-        text = json.dumps(dict(sorted(known.items())), indent=2, ensure_ascii=False)
-        files.write_text(folder / NAME, text + "\n")
+            known[name] = _sources(name, found, published) | {"files": hashes}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dict(sorted(known.items())), indent=2, ensure_ascii=False)
+    files.write_text(folder / NAME, text + "\n")
     return drawn
 
 
@@ -70,10 +63,14 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     return json.loads(path.read_text()) if path.exists() else {}
 
 
-def _sources(
-    name: str, found: results.Results, published: Sequence[Path]
-) -> dict[str, str | dict[str, str]]:
-    """Return everything that a figure's bytes depend on."""
+def _remove(folder: Path, entry: dict[str, Any]) -> None:
+    """Remove the files of a figure that is not drawn any more."""
+    for name in entry.get("files", {}):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _sources(name: str, found: results.Results, published: Sequence[Path]) -> dict[str, Any]:
+    """Return a figure's function, and hashes of the runs and published curves that it draws."""
     one = registry.entry(name)
     drawn = sorted(set(registry.drawn(name, found)["run"]))
     used = published if one.published else ()
@@ -82,22 +79,4 @@ def _sources(
         "profile": found.profile,
         "runs": {run: found.digests[run] for run in drawn},
         "published": {path.name: files.checksum(path) for path in used},
-        "code": code_digest(),
     }
-
-
-def code_digest() -> str:
-    """Return the SHA-256 of the modules that draw, what they scale by, and what they draw with."""
-    others = [Path(str(module.__file__)) for module in (read_runs, intervals, scores, curves)]
-    paths = [*sorted(Path(__file__).parent.glob("*.py")), *others, scores.RANDOM, *speed.TABLES]
-    parts = [f"{path.name} {files.checksum(path)}" for path in paths]
-    parts += [f"{module.__name__} {module.__version__}" for module in (mpl, np, pd)]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def _is_current(known: dict[str, Any], sources: dict[str, Any], folder: Path) -> bool:
-    """Tell whether a figure was drawn from the same sources, and its files are as it left them."""
-    if not known or any(known.get(key) != value for key, value in sources.items()):
-        return False
-    paths = {folder / name: digest for name, digest in known["files"].items()}
-    return all(path.exists() and files.checksum(path) == digest for path, digest in paths.items())

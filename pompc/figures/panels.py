@@ -1,8 +1,8 @@
-"""What a panel of a figure of returns shows: curves, averages over tasks, what is not there."""
+"""Panels of a figure of returns: curves, averages over tasks, and remarks on what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -12,25 +12,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pompc.figures import style
-from pompc.figures.curves import Curve, agents, average, curve, shared_tasks
-from pompc.figures.tasks import score_range, title
+from pompc.figures.curves import Curve, agents, average, curve, shared
+from pompc.figures.tasks import averaged, ordered, score_range, title
 from pompc.results.intervals import Interval, mean_interval
 
 _MARKED = 15  # a curve of at most as many evaluations shows each
 
 
-def draw(panel: Axes, curve: Curve, look: style.Look) -> None:
+def plot_seeds(panel: Axes, curve: Curve, look: style.Look) -> None:
     """Draw the mean over seeds as a line, its 95 % interval as a band where there are several."""
-    band(panel, curve.x, mean_interval(curve.scores), look)
+    plot_interval(panel, curve.x, mean_interval(curve.scores), look)
 
 
-def band(panel: Axes, x: np.ndarray, interval: Interval, look: style.Look) -> None:
+def plot_interval(panel: Axes, x: np.ndarray, interval: Interval, look: style.Look) -> None:
     """Draw an estimate as a line and its interval as a band; no band where its ends are NaN."""
     marker = look.marker if len(x) <= _MARKED else ""
-    panel.plot(x, interval.center, color=look.color, linestyle=look.dash, linewidth=1.3,
-               marker=marker, markersize=2.2, label=look.label)  # fmt: skip
+    panel.plot(x, interval.center, color=look.color, linestyle=look.dash, linewidth=1.5,
+               marker=marker, markersize=2.5, label=look.label)  # fmt: skip
     if not np.isnan(interval.low).all():
-        panel.fill_between(x, interval.low, interval.high, color=look.color, alpha=0.15,
+        panel.fill_between(x, interval.low, interval.high, color=look.color, alpha=0.1,
                            linewidth=0)  # fmt: skip
 
 
@@ -38,7 +38,7 @@ def task_panel(
     panel: Axes,
     table: pd.DataFrame,
     task: str,
-    wanted: Collection[str],
+    wanted: Collection[str] = (),
     published: pd.DataFrame | None = None,
 ) -> None:
     """Draw every agent on one task.
@@ -46,7 +46,7 @@ def task_panel(
     Args:
         panel: where.
         table: returns of any tasks.
-        task: the one to draw; "" is none.
+        task: the one to draw.
         wanted: short names of the agents that the paper shows; those without runs are named.
         published: curves to draw dotted.
     """
@@ -54,39 +54,30 @@ def task_panel(
     if published is not None:
         _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
     for key, own in agents(rows):
-        draw(panel, curve(own), style.look(*key))
+        plot_seeds(panel, curve(own), style.look(*key))
     limit(panel, [task])
     panel.set_title(title(task))
-    name_missing(panel, rows, wanted)
+    remark_missing(panel, rows, wanted)
 
 
-def average_panel(
-    panel: Axes, table: pd.DataFrame, tasks: Sequence[str], wanted: Collection[str]
-) -> None:
-    """Draw each agent's average over those of some tasks that all agents have run.
+def average_panel(panel: Axes, table: pd.DataFrame) -> None:
+    """Draw the averages of those agents that have run the same tasks, as `averages` chose them."""
+    tasks, rows = averages(table)
+    for key, own in agents(rows):
+        plot_seeds(panel, average(own, tasks), style.look(*key))
+    limit(panel, tasks)
+    panel.set_title(f"Average of {len(tasks)} tasks")
+    remark_left_out(panel, rows, table)
 
-    Args:
-        panel: where.
-        table: returns of any tasks.
-        tasks: those that may be averaged.
-        wanted: as in `task_panel`.
-    """
-    shared = shared_tasks(table, tasks)
-    if shared:
-        rows = table.loc[table["task"].isin(shared)]
-        for key, own in agents(rows):
-            draw(panel, average(own, shared), style.look(*key))
-        limit(panel, shared)
-        panel.set_title(f"Average of {len(shared)} of {len(tasks)} tasks")
-        name_missing(panel, rows, wanted)
-    else:
-        panel.set_title("Average")
-        some = set(table["task"]) & set(tasks)
-        style.not_run(panel, "no task has runs\nof every method" if some else "not run")
+
+def averages(table: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
+    """Return the tasks that an average is over, none if there are not two, and their rows."""
+    tasks, rows = shared(table, averaged(ordered(table["task"])))
+    return (tasks, rows) if len(tasks) > 1 else ([], rows.iloc[:0])
 
 
 def limit(panel: Axes, tasks: Iterable[str], axis: str = "y") -> None:
-    """Show what the tasks can return, where that is 0 to 1000 of each; bands can be wider."""
+    """Show the whole range of returns, where that is 0 to 1000 for each of the tasks."""
     if panel.lines and all(score_range(task) == (0.0, 1000.0) for task in tasks):
         panel.set(**{f"{axis}lim": (-20, 1020)})
 
@@ -97,22 +88,26 @@ def short_name(method: str, lam: float, prior: str) -> str:
     return "BMPC" if method.startswith("bmpc") else name
 
 
-def name_missing(panel: Axes, rows: pd.DataFrame, wanted: Collection[str]) -> None:
-    """Write into a panel which of the agents that the paper shows are not among its rows."""
+def remark_missing(panel: Axes, rows: pd.DataFrame, wanted: Iterable[str]) -> None:
+    """Write above a panel which of the wanted agents are not among its rows."""
     found = {short_name(*key) for key, _ in agents(rows)}
     missing = [name for name in wanted if name not in found]
-    if rows.empty and not panel.lines:
-        style.not_run(panel)
-    elif rows.empty:
-        style.remark(panel, "not run; curves that others published")
-    elif missing:
+    if missing:
         style.remark(panel, f"not run: {'; '.join(missing)}")
+
+
+def remark_left_out(panel: Axes, rows: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Write above a panel which agents of a table have not run all tasks, and are not drawn."""
+    kept, ran = ([style.look(*key).label for key, _ in agents(own)] for own in (rows, table))
+    left_out = [name for name in ran if name not in kept]
+    if left_out:
+        style.remark(panel, f"not run on all of them: {'; '.join(left_out)}")
 
 
 def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:
     """Draw published curves, as far as the first of their points that our own runs do not reach."""
     steps = rows["env_step"].to_numpy(float)
-    later = steps[steps >= end]  # none where `end` is NaN: without runs, all is shown
+    later = steps[steps >= end]
     rows = rows.loc[steps <= later.min()] if len(later) else rows
     groups: list[tuple[Any, pd.DataFrame]] = list(rows.sort_values("env_step").groupby("method"))
     for method, own in groups:

@@ -1,13 +1,14 @@
-"""Every figure by name: the function that draws it, the rows that it draws, and what it shows.
+"""Every figure by name: the function that draws it, the rows that it draws, and its caption.
 
-Names that end in `_at_hand` are the same figures of tasks that the runs hold and the paper lacks.
+`figure_2` to `figure_8` are the paper's, of its tasks; `small_tasks_...` are the same comparisons
+on the tasks that the runs hold and the paper lacks. A figure without runs is not drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,20 +16,27 @@ from matplotlib.figure import Figure
 from pompc.errors import ConfigError, nearest
 from pompc.figures import (
     beside_public_code,
+    comparisons,
+    coverage,
     evidence,
     first_figure,
-    forest_plot,
-    paper,
+    planner_gain,
     reviewers,
     seed_returns,
     speed,
+    verdicts,
 )
-from pompc.figures.captions import Markdown, caption
-from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, others
+from pompc.figures.captions import Markdown, caption, not_run
+from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, PAPER
 from pompc.results.read_runs import Results, collect
 
-_BANDS = "Lines are means over seeds, bands 95 % intervals of Student's t."
-_AT_HAND = "_at_hand"
+_BANDS = "Lines are means over seeds, bands 95 % intervals of a bootstrap over seeds."
+_PRIORS = f"the learned prior (solid) and replayed planners (dashed), by λ. {_BANDS}"
+_DIRECTIONS = f"a prior trained by reverse (solid) and by forward KL (dash-dotted), by λ. {_BANDS}"
+_KL = (
+    "mean and standard deviation over a batch of the KL term of Eq. (18), before it is divided by "
+    f"its scale, with λ = 1. The learned prior is solid, replayed planners are dashed. {_BANDS}"
+)
 
 
 class Entry(NamedTuple):
@@ -36,121 +44,136 @@ class Entry(NamedTuple):
 
     function: Callable[..., Figure]
     about: str  # the beginning of its caption
-    rows: Callable[[pd.DataFrame], pd.DataFrame] = paper.methods  # of its table, that it draws
-    tasks: tuple[str, ...] | None = None  # of the paper that it draws; None: all
+    rows: Callable[[pd.DataFrame], pd.DataFrame] = (
+        comparisons.methods
+    )  # of its table, that it draws
+    tasks: tuple[str, ...] | None = None  # of the paper that it draws; None: any
+    small: bool = False  # whether it draws those tasks only that the paper lacks
     table: str = "returns"  # of `Results`; "" for a figure without data
+    options: Mapping[str, Any] = {}  # of its function
     published: bool = False  # whether published curves are drawn, too
     whole: bool = False  # whether it takes all of `Results`, and not only its rows
 
 
-def _priors(priors: tuple[str, ...]) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    return partial(paper.regularised, priors=priors)
+_against_replay = partial(comparisons.regularised, priors=comparisons.AGAINST_REPLAY)
+_directions = partial(comparisons.regularised, priors=comparisons.DIRECTIONS)
+_METHODS = {"wanted": comparisons.METHODS}
 
 
-def _first_weight(table: pd.DataFrame) -> pd.DataFrame:
-    rows = paper.regularised(table, paper.AGAINST_REPLAY)
-    return rows.loc[rows["lam"] == 1.0]
+def _all(table: pd.DataFrame) -> pd.DataFrame:
+    return table
 
 
-_BENCH = tuple(HUMANOIDBENCH)
-_PAPER = {
+def _compared_methods(table: pd.DataFrame) -> pd.DataFrame:
+    return seed_returns.compared_or_all(comparisons.methods(table))
+
+
+FIGURES: dict[str, Entry] = {
     "figure_1": Entry(
         first_figure.figure_1,
-        "The idea of Figure 1. The planner's distribution, stored with each transition, becomes a "
-        "prior, itself or through a network that is fitted to it; the sampling policy is trained "
-        "towards high values and, with weight λ, towards that prior, and proposes trajectories to "
-        "the planner. Below: what the two divergences fit to the same three stored plans.",
+        "The idea of Figure 1. The planner's distribution is stored with each transition. It "
+        "becomes a prior, itself or through a network that is fitted to it. The sampling policy is "
+        "trained towards high values and, with weight λ, towards that prior, and proposes "
+        "trajectories to the planner. Below: Gaussians fitted to the same three plans by the two "
+        "divergences.",
         table="",
     ),
-    "figure_2": Entry(
-        paper.figure_2, f"Figure 2: HumanoidBench. {_BANDS}", tasks=_BENCH, published=True
+    "planner_over_policy": Entry(
+        planner_gain.planner_over_policy,
+        "Planner and policy by λ: the last return with the planner minus the last return of the "
+        "sampling policy alone. Points are seeds, bars their means.",
+        planner_gain.weights,
     ),
-    "figure_3": Entry(
-        paper.figure_3,
-        f"Figure 3: the learned prior (solid) against replayed planners (dashed). {_BANDS}",
-        _priors(paper.AGAINST_REPLAY),
-        AVERAGED,
+    "coverage": Entry(
+        coverage.coverage, "What was run: seeds × environment steps of each agent and task.", _all
     ),
-    "figure_4": Entry(
-        paper.figure_4,
-        f"Figure 4: a prior trained by reverse (solid) against forward KL (dash-dotted). {_BANDS}",
-        _priors(paper.DIRECTIONS),
-        AVERAGED,
-    ),
-    "figure_5": Entry(
-        paper.figure_5, f"Figure 5: DMControl. {_BANDS}", tasks=DMCONTROL, published=True
-    ),
-    "figure_6": Entry(
-        paper.figure_6,
-        f"Figure 6: the learned prior (solid) against replayed planners (dashed). {_BANDS}",
-        _priors(paper.AGAINST_REPLAY),
-        _BENCH,
-    ),
-    "figure_7": Entry(
-        paper.figure_7,
-        "Figure 7: mean and standard deviation over a batch of the KL term of Eq. (18), before it "
-        f"is divided by its scale, with λ = 1; the learned prior is solid. {_BANDS}",
-        _first_weight,
-        _BENCH,
-        "metrics",
-    ),
-    "figure_8": Entry(
-        paper.figure_8,
-        f"Figure 8: a prior trained by reverse (solid) against forward KL (dash-dotted). {_BANDS}",
-        _priors(paper.DIRECTIONS),
-        _BENCH,
-    ),
-}
-_OWN = ("figure_3", "figure_4", "figure_5", "figure_6", "figure_7", "figure_8")
-FIGURES: dict[str, Entry] = {
-    **_PAPER,
-    **{
-        name + _AT_HAND: _PAPER[name]._replace(
-            about=_PAPER[name].about.replace("DMControl", "the methods")
-        )
-        for name in _OWN
-    },
-    "iqm": Entry(
-        reviewers.iqm_curves,
-        "Interquartile mean of normalised scores over runs and tasks, with 95 % intervals of a "
-        "bootstrap stratified by task.",
-    ),
-    "performance_profiles": Entry(
-        reviewers.performance_profiles,
-        "Performance profiles: the share of runs whose last normalised score exceeds τ, with 95 % "
-        "intervals of a bootstrap stratified by task.",
-    ),
-    "wall_clock" + _AT_HAND: Entry(
-        reviewers.wall_clock,
-        "Returns over hours, evaluations included; means over seeds of returns and of hours.",
-        rows=lambda table: table,
+    "claims_verdicts": Entry(
+        verdicts.claims_verdicts,
+        "Comparisons that support each claim of the paper, contradict it, or cannot tell.",
+        evidence.rows_of,
+        whole=True,
     ),
     "claims": Entry(
-        forest_plot.claims_forest,
+        verdicts.claims_forest,
         "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
-        "seeds; positive is what the claim says.",
-        rows=evidence.rows_of,
+        "seeds. Positive supports the claim.",
+        evidence.rows_of,
         whole=True,
     ),
     "last_returns": Entry(
         seed_returns.last_returns,
         "The last return of each seed (points) and their mean (bars).",
-        rows=seed_returns.compared,
+        seed_returns.compared_or_all,
     ),
-    "speed": Entry(
-        speed.decisions_per_second,
-        "Decisions per second of the whole loop, all agents of a program counted, and how many "
-        "times those of the public implementation that does as much are.",
-        table="",
+    "small_tasks_returns": Entry(
+        comparisons.returns, f"Small tasks: returns. {_BANDS}", _compared_methods, small=True
+    ),
+    "small_tasks_prior_or_replay": Entry(
+        comparisons.returns_by_weight, f"Small tasks: {_PRIORS}", _against_replay, small=True
+    ),
+    "small_tasks_kl_direction": Entry(
+        comparisons.returns_by_weight, f"Small tasks: {_DIRECTIONS}", _directions, small=True
+    ),
+    "small_tasks_kl_term": Entry(
+        comparisons.kl_term, f"Small tasks: {_KL}", comparisons.first_weight, None, True, "metrics"
+    ),
+    "small_tasks_hours": Entry(
+        reviewers.wall_clock,
+        "Small tasks: returns over hours, evaluations included. Means over seeds of returns and of "
+        "hours.",
+        seed_returns.compared_or_all,
+        small=True,
+    ),
+    "iqm": Entry(
+        reviewers.iqm_curves,
+        "Interquartile mean of normalised scores over runs and tasks, with 95 % intervals of a "
+        "bootstrap stratified by task.",
+        reviewers.pooled,
+    ),
+    "performance_profiles": Entry(
+        reviewers.performance_profiles,
+        "Performance profiles: the share of runs whose last normalised score exceeds τ, with 95 % "
+        "intervals of a bootstrap stratified by task.",
+        reviewers.pooled,
     ),
     "public_code": Entry(
         beside_public_code.public_code,
         "Public implementations (dashed) and this code, with the same hyper-parameters and "
-        "environments. Thin lines are seeds; bands are 95 % intervals of Student's t.",
-        rows=lambda table: table,
+        "environments. Thin lines are seeds, thick ones their means.",
+        _all,
         table="peers",
     ),
-}
+    "speed": Entry(
+        speed.decisions_per_second,
+        "Decisions per second of the whole loop, all agents of a program counted. Behind each bar: "
+        "how many times as fast it is as the public implementation that does as much.",
+        table="",
+    ),
+    "figure_2": Entry(
+        comparisons.returns, f"Figure 2: HumanoidBench. {_BANDS}", tasks=HUMANOIDBENCH,
+        options=_METHODS, published=True,
+    ),
+    "figure_3": Entry(
+        comparisons.returns_by_weight, f"Figure 3: {_PRIORS}", _against_replay, AVERAGED,
+        options={"shown": ("h1hand-balance_simple",)},
+    ),
+    "figure_4": Entry(
+        comparisons.returns_by_weight, f"Figure 4: {_DIRECTIONS}", _directions, AVERAGED,
+        options={"shown": ("h1hand-stair", "h1hand-balance_simple")},
+    ),
+    "figure_5": Entry(
+        comparisons.returns, f"Figure 5: DMControl. {_BANDS}", tasks=DMCONTROL,
+        options=_METHODS, published=True,
+    ),
+    "figure_6": Entry(
+        comparisons.returns, f"Figure 6: {_PRIORS}", _against_replay, HUMANOIDBENCH
+    ),
+    "figure_7": Entry(
+        comparisons.kl_term, f"Figure 7: {_KL}", comparisons.first_weight, HUMANOIDBENCH,
+        table="metrics",
+    ),
+    "figure_8": Entry(comparisons.returns, f"Figure 8: {_DIRECTIONS}", _directions, HUMANOIDBENCH),
+}  # fmt: skip
 
 
 def entry(name: str) -> Entry:
@@ -168,19 +191,19 @@ def drawn(name: str, results: Results) -> pd.DataFrame:
     """Return the rows that a figure draws; empty for a figure without data.
 
     Raises:
-        ConfigError: as in `entry`.
+        ConfigError: for an unknown name.
     """
     one = entry(name)
-    if not one.table:
-        return results.returns.iloc[:0]
-    table: pd.DataFrame = getattr(results, one.table)
-    tasks = others(table["task"]) if name.endswith(_AT_HAND) else one.tasks
-    rows = one.rows(table)
-    return rows if tasks is None else rows.loc[rows["task"].isin(tasks)]
+    table: pd.DataFrame = getattr(results, one.table or "returns")
+    if one.small:
+        table = table.loc[~table["task"].isin(PAPER)]
+    if one.tasks is not None:
+        table = table.loc[table["task"].isin(one.tasks)]
+    return one.rows(table) if one.table and len(table) else table.iloc[:0]
 
 
-def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> Figure:
-    """Draw a figure.
+def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> Figure | None:
+    """Draw a figure; None where none of its runs is there.
 
     Args:
         name: one of `FIGURES`.
@@ -188,33 +211,46 @@ def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> 
         published: what `pompc.results.published.read` returned.
 
     Raises:
-        ConfigError: as in `entry`.
+        ConfigError: for an unknown name.
     """
     one, rows = entry(name), drawn(name, results)
     if not one.table:
         return one.function()
-    if one.whole:
-        return one.function(results)
-    curves = {"published": published} if one.published and published is not None else {}
-    tasks = {"tasks": others(results.returns["task"])} if name.endswith(_AT_HAND) else {}
-    return one.function(rows, **tasks, **curves)
+    if rows.empty:
+        return None
+    curves = {"published": published} if one.published else {}
+    return one.function(results if one.whole else rows, **one.options, **curves)
 
 
 def show(
-    name: str, results: Results | None = None, published: pd.DataFrame | None = None
-) -> tuple[Figure, Markdown]:
-    """Return a figure and its caption, for a notebook's `display(*show(...))`.
+    names: str | Sequence[str],
+    results: Results | None = None,
+    published: pd.DataFrame | None = None,
+) -> list[Figure | Markdown]:
+    """Return figures and their captions, for `display(*show(...))`; one line for all without runs.
 
     Args:
-        name: as in `draw`.
-        results: as there; by default the runs of the profile `small`.
-        published: as there.
+        names: one or several of `FIGURES`.
+        results: what `pompc.results.collect` returned; by default the runs of the profile `small`.
+        published: what `pompc.results.published.read` returned.
 
     Raises:
-        ConfigError: as in `entry`.
+        ConfigError: for an unknown name.
     """
-    one = entry(name)
-    if not one.table:
-        return one.function(), Markdown(f"*{one.about}*")
-    results = collect() if results is None else results
-    return draw(name, results, published), caption(drawn(name, results), one.about)
+    shown, left_out = list[Figure | Markdown](), list[str]()
+    for name in [names] if isinstance(names, str) else names:
+        one = entry(name)
+        if not one.table:
+            shown += [one.function(), Markdown(f"*{one.about}*")]
+            continue
+        results = collect() if results is None else results
+        figure, rows = draw(name, results, published), drawn(name, results)
+        missing = [task for task in one.tasks or () if task not in set(rows["task"])]
+        if figure is None:
+            left_out.append(name)
+        else:
+            shown += [figure, caption(rows, one.about, missing)]
+    if left_out:
+        tasks = {task for name in left_out for task in FIGURES[name].tasks or ()}
+        shown.append(not_run(left_out, tasks))
+    return shown

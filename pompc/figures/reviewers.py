@@ -1,7 +1,7 @@
-"""What reviewers ask of few seeds: IQM with stratified bootstrap, performance profiles, time.
+"""Statistics for few seeds: IQM with stratified bootstrap, performance profiles, time.
 
-Agarwal et al. (2021). Scores are normalised, so that tasks can be pooled; of each agent only the
-tasks that all agents have run are pooled.
+Agarwal et al. (2021). Scores are normalised, so that tasks can be pooled. Pooled are the tasks and
+agents of `curves.shared`: every agent of a panel has run every task of it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,34 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, curve, shared_tasks
-from pompc.figures.panels import band, finished
-from pompc.figures.paper import methods
-from pompc.figures.tasks import AVERAGED, DMCONTROL, others, score_range, title
+from pompc.figures.comparisons import methods
+from pompc.figures.curves import agents, curve, final, shared
+from pompc.figures.panels import finished, plot_interval, remark_left_out
+from pompc.figures.tasks import AVERAGED, DMCONTROL, ordered, others, score_range, title
 from pompc.results.intervals import iqm, normalise, performance_profile, stratified_bootstrap
 
 _THRESHOLDS = np.linspace(0.0, 1.0, 101)
 _HOUR = 3600.0  # seconds
+_NAMED = 3  # tasks at most that a title names
 
 
-def suites(table: pd.DataFrame) -> dict[str, list[str]]:
-    """Return what is pooled: the paper's two suites, and the other tasks of the table."""
+def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
+    """Return what is pooled: name -> the tasks that its agents have all run, and their rows.
+
+    The paper's two suites are pooled apart, and all other tasks with a range of returns together.
+    Suites without runs are left out.
+    """
     mine = [task for task in others(table["task"]) if score_range(task) is not None]
-    found = {"HumanoidBench without Reach": list(AVERAGED), "DMControl, 7 tasks": list(DMCONTROL)}
-    return found | ({"other tasks": mine} if mine else {})
+    found = {"HumanoidBench": AVERAGED, "DMControl": DMCONTROL, "small tasks": mine}
+    pooled = {name: shared(table, tasks) for name, tasks in found.items()}
+    return {name: (tasks, rows) for name, (tasks, rows) in pooled.items() if tasks}
+
+
+def pooled(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of Figures 2 and 5 on those tasks that are pooled."""
+    rows = methods(table)
+    tasks = [task for tasks, _ in suites(rows).values() for task in tasks]
+    return rows.loc[rows["task"].isin(tasks)]
 
 
 def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -44,74 +57,96 @@ def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[
     """
     own = {task: curve(table.loc[table["task"] == task]) for task in tasks}
     x = np.array(sorted(set.intersection(*(set(one.x) for one in own.values()))))
-    scores = []
-    for task, one in own.items():
-        low, high = score_range(task) or (0.0, 1.0)
-        scores.append(normalise(one.scores[:, np.isin(one.x, x)], low, high))
+    scores = [_score(task, one.scores[:, np.isin(one.x, x)]) for task, one in own.items()]
     return x, scores
+
+
+def last_scores(table: pd.DataFrame, tasks: Sequence[str]) -> list[np.ndarray]:
+    """Return the last normalised scores of one agent, `[N_task]` of each task, at its own end."""
+    return [_score(task, final(table.loc[table["task"] == task])[1]) for task in tasks]
+
+
+def _score(task: str, returns: np.ndarray) -> np.ndarray:
+    return normalise(returns, *(score_range(task) or (0.0, 1.0)))
 
 
 def iqm_curves(table: pd.DataFrame, seed: int = 0) -> Figure:
     """Draw the interquartile mean of normalised scores over steps, a panel for each suite.
+
+    A curve ends where the shortest task ends.
 
     Args:
         table: returns, as in `pompc.results.Results`.
         seed: of the bootstrap.
     """
 
-    def draw(panel: Axes, key: tuple[str, float, str], own: pd.DataFrame, tasks: list[str]) -> None:
-        x, scores = strata(own, tasks)
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
+        x, scores = strata(rows, tasks)
         found = stratified_bootstrap(scores, iqm, np.random.default_rng(seed))
-        band(panel, x, found, style.look(*key))
+        plot_interval(panel, x, found, look)
 
-    return _by_suite(table, draw, "environment steps", "IQM of normalised score")
+    return _by_suite(table, one, "environment steps", "IQM of normalised score")
 
 
 def performance_profiles(table: pd.DataFrame, seed: int = 0) -> Figure:
     """Draw the share of runs whose last score exceeds each threshold, a panel for each suite.
 
     Args:
-        table: as in `iqm_curves`.
-        seed: as there.
+        table: returns, as in `pompc.results.Results`.
+        seed: of the bootstrap.
     """
 
-    def draw(panel: Axes, key: tuple[str, float, str], own: pd.DataFrame, tasks: list[str]) -> None:
-        _, scores = strata(own, tasks)
-        last = [task[:, -1] for task in scores]
-        found = performance_profile(last, _THRESHOLDS, np.random.default_rng(seed))
-        band(panel, _THRESHOLDS, found, style.look(*key))
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
+        last, generator = last_scores(rows, tasks), np.random.default_rng(seed)
+        plot_interval(panel, _THRESHOLDS, performance_profile(last, _THRESHOLDS, generator), look)
         panel.set(ylim=(-0.02, 1.02), xlim=(0, 1))
 
-    return _by_suite(table, draw, "normalised score τ", "share of runs above τ", steps=False)
+    return _by_suite(table, one, "normalised score τ", "share of runs above τ", steps=False)
 
 
-def wall_clock(table: pd.DataFrame, tasks: Sequence[str]) -> Figure:
+def _by_suite(
+    table: pd.DataFrame,
+    draw_one: Callable[[Axes, style.Look, pd.DataFrame, list[str]], None],
+    xlabel: str,
+    ylabel: str,
+    steps: bool = True,
+) -> Figure:
+    """Draw a panel for each suite, with the agents that have run its tasks."""
+    found = suites(table)
+    with style.settings():
+        figure, axes = style.grid(len(found), height=2.4)
+        for panel, (name, (tasks, rows)) in zip(axes.flat, found.items(), strict=False):
+            for key, own in agents(rows):
+                draw_one(panel, style.look(*key), own, tasks)
+            panel.set_title(_named(name, tasks))
+            remark_left_out(panel, rows, table.loc[table["task"].isin(tasks)])
+        return finished(figure, axes, ylabel, xlabel, steps)
+
+
+def _named(suite: str, tasks: Sequence[str]) -> str:
+    few = len(tasks) <= _NAMED
+    return ", ".join(map(title, tasks)) if few else f"{suite}, {len(tasks)} tasks"
+
+
+def wall_clock(rows: pd.DataFrame) -> Figure:
     """Draw returns over the hours that a run took, evaluations included, a panel for each task.
 
     The agents of one program take their time together; `timing` says how many they are.
 
     Args:
-        table: as in `iqm_curves`.
-        tasks: one panel each.
+        rows: returns, as in `pompc.results.Results`.
     """
-    columns = min(max(len(tasks), 1), 4)
+    tasks = ordered(rows["task"])
     with style.settings():
-        figure, axes = style.panels(-(-max(len(tasks), 1) // columns), columns)
-        unused = iter(axes.flat)
-        for task in tasks or [""]:
-            panel = next(unused)
-            rows = table.loc[table["task"] == task]
-            for key, own in agents(rows):
-                returns, seconds = curve(own), curve(own, "wall_s")
+        figure, axes = style.grid(len(tasks))
+        for panel, task in zip(axes.flat, tasks, strict=False):
+            for key, own in agents(rows.loc[rows["task"] == task]):
+                scores, seconds = curve(own), curve(own, "wall_s")
                 look = style.look(*key)
-                panel.plot(seconds.scores.mean(axis=0) / _HOUR, returns.scores.mean(axis=0),
-                           color=look.color, linestyle=look.dash, linewidth=1.3,
+                panel.plot(seconds.scores.mean(axis=0) / _HOUR, scores.scores.mean(axis=0),
+                           color=look.color, linestyle=look.dash, linewidth=1.5,
                            label=look.label)  # fmt: skip
             panel.set_title(title(task))
-            if rows.empty:
-                style.not_run(panel)
-        for panel in unused:
-            panel.set_visible(False)
         return finished(figure, axes, "return", "hours", steps=False)
 
 
@@ -119,7 +154,7 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
     """Return how long runs took: hours of a run, its agents, and each agent's decisions a second.
 
     Args:
-        table: as in `iqm_curves`.
+        table: returns, as in `pompc.results.Results`.
 
     Returns:
         One row a task, agent and device; means over seeds, evaluations included.
@@ -145,27 +180,22 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     No interval stands where a task has one run of the agent.
 
     Args:
-        table: as in `iqm_curves`.
-        seed: as there.
+        table: returns, as in `pompc.results.Results`.
+        seed: of the bootstrap.
 
     Returns:
-        One row a suite and agent that has run its shared tasks; "not run" where none has.
+        One row a suite and agent that has run all of its pooled tasks, λ without a name being
+        PO-MPC.
     """
     rows = []
-    for suite, tasks in suites(table).items():
-        shared = shared_tasks(table, tasks)
-        own = table.loc[table["task"].isin(shared)]
-        for key, part in agents(own):
-            _, scores = strata(part, shared)
-            last = [task[:, -1] for task in scores]
+    for suite, (tasks, shared_rows) in suites(table).items():
+        for key, part in agents(shared_rows):
+            last, name = last_scores(part, tasks), style.look(*key).label
             rows.append({
-                "suite": suite, "agent": style.look(*key).label, "tasks": len(shared),
+                "suite": suite, "agent": name.removeprefix("PO-MPC, "), "tasks": len(tasks),
                 "runs": sum(map(len, last)),
                 "mean": _interval(last, np.mean, seed), "IQM": _interval(last, iqm, seed),
             })  # fmt: skip
-        if not shared:
-            rows.append(dict.fromkeys(["agent", "mean", "IQM"], "not run")
-                        | {"suite": suite, "tasks": 0, "runs": 0})  # fmt: skip
     return pd.DataFrame(rows, columns=["suite", "agent", "tasks", "runs", "mean", "IQM"])
 
 
@@ -173,25 +203,3 @@ def _interval(scores: list[np.ndarray], statistic: Callable[..., np.ndarray], se
     found = stratified_bootstrap(scores, statistic, np.random.default_rng(seed))
     ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.center:.3f}{ends}"
-
-
-def _by_suite(
-    table: pd.DataFrame,
-    draw: Callable[[Axes, tuple[str, float, str], pd.DataFrame, list[str]], None],
-    xlabel: str,
-    ylabel: str,
-    steps: bool = True,
-) -> Figure:
-    """Draw the agents of Figure 2 on the tasks of each suite that all of them have run."""
-    found, table = suites(table), methods(table)
-    with style.settings():
-        figure, axes = style.panels(1, len(found), width=2.6, height=2.2)
-        for panel, (name, tasks) in zip(axes[0], found.items(), strict=True):
-            shared = shared_tasks(table, tasks)
-            panel.set_title(f"{name}: {len(shared)} of {len(tasks)}")
-            for key, own in agents(table.loc[table["task"].isin(shared)]):
-                draw(panel, key, own, shared)
-            if not shared:
-                some = set(table["task"]) & set(tasks)
-                style.not_run(panel, "no task has runs\nof every method" if some else "not run")
-        return finished(figure, axes, ylabel, xlabel, steps)

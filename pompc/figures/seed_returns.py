@@ -1,26 +1,23 @@
-"""Where every seed of every agent ended: what its mean is made of."""
+"""The last return of every seed of every agent, which its mean is made of."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, final
+from pompc.figures.curves import agents, compared, final
 from pompc.figures.panels import limit, short_steps
 from pompc.figures.tasks import title
 
-_ROW = 0.17  # inches
+_ROW = 0.19  # inches
 
 
-def compared(table: pd.DataFrame) -> pd.DataFrame:
+def compared_or_all(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of those tasks that several agents have run; all where there is none."""
-    groups: list[tuple[Any, pd.DataFrame]] = list(table.groupby("task"))
-    several = [task for task, rows in groups if len(list(agents(rows))) > 1]
-    return table.loc[table["task"].isin(several)] if several else table
+    several = compared(table)
+    return table if several.empty else several
 
 
 def last_returns(table: pd.DataFrame) -> Figure:
@@ -31,16 +28,14 @@ def last_returns(table: pd.DataFrame) -> Figure:
     """
     tasks = sorted(set(table["task"]))
     by_task = {task: table.loc[table["task"] == task] for task in tasks}
-    sizes = [len(list(agents(rows))) + 1 for rows in by_task.values()] or [4]
+    sizes = [len(list(agents(rows))) + 1 for rows in by_task.values()]
     with style.settings():
         figure, axes = style.stacked(sizes, _ROW)
-        for panel, (task, rows) in zip(axes[:, 0], by_task.items(), strict=False):
+        for panel, (task, rows) in zip(axes[:, 0], by_task.items(), strict=True):
             steps = _agents(panel, rows)
             limit(panel, [task], "x")
             after = " to ".join(dict.fromkeys(map(short_steps, (min(steps), max(steps)))))
             panel.set_title(f"{title(task)}, after {after} environment steps", loc="left")
-        if not tasks:
-            style.not_run(axes[0, 0])
         axes[-1, 0].set_xlabel("return")
         return figure
 
@@ -64,20 +59,17 @@ def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
     """Return what `last_returns` draws.
 
     Args:
-        table: as there.
+        table: as in `last_returns`.
 
     Returns:
-        A row a task and agent, λ without a name being PO-MPC; columns: step, mean, a column a seed,
-        "" where it was not run.
+        A row a task and agent, λ without a name being PO-MPC: step, mean, and the seeds' returns.
     """
-    rows = {}
+    rows = []
     for task in sorted(set(table["task"])):
         for key, own in agents(table.loc[table["task"] == task]):
             step, scores = final(own)
-            seeds = dict(zip(sorted(set(own["seed"])), scores, strict=True))
             name = style.look(*key).label.removeprefix("PO-MPC, ")
-            rows[title(task), name] = {"step": step, "mean": scores.mean()} | seeds
-    found = pd.DataFrame.from_dict(rows, orient="index").rename_axis(["task", "agent"])
-    seeds = sorted(name for name in found if not isinstance(name, str))
-    found = found.reindex(columns=["step", "mean", *seeds]).round().astype("Int64").astype(object)
-    return found.fillna("").rename(columns={seed: f"seed {seed}" for seed in seeds})
+            rows.append({"task": title(task), "agent": name, "step": step,
+                         "mean": f"{scores.mean():.0f}",
+                         "seeds": ", ".join(f"{score:.0f}" for score in scores)})  # fmt: skip
+    return pd.DataFrame(rows, columns=["task", "agent", "step", "mean", "seeds"])

@@ -1,4 +1,4 @@
-"""Decisions per second beside the public implementations, from the tables of the benchmark."""
+"""Decisions per second, with those of the public implementations, from the benchmark's tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TABLES = {  # of `python -m pompc.bench` -> title of a panel
 }
 _OURS = "pompc"
 _PEERS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax"}  # program -> method
-_ROW = 0.17  # inches
+_ROW = 0.19  # inches
 
 
 def decisions_per_second() -> Figure:
@@ -61,7 +61,7 @@ def _bars(panel: Axes, table: list[dict[str, Any]]) -> None:
         panel.barh(place, rate, color=color, height=0.7)
         told = f"{rate / theirs[peer]:.1f} ×" if ours and peer in theirs else ""
         panel.annotate(f"{rate:.3g}    {told}", (rate, place), xytext=(3, 0), va="center",
-                       textcoords="offset points", fontsize=7)  # fmt: skip
+                       textcoords="offset points", fontsize=8)  # fmt: skip
         labels.append(_label(row) if ours else row["program"].replace("_", "-"))
     panel.set_yticks(range(len(labels)), labels)
     panel.set_ylim(len(labels) - 0.4, -0.6)

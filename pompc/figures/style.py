@@ -1,8 +1,8 @@
 """How an agent looks in every figure, and how figures are made and saved.
 
-The colour is that of the method, of PO-MPC that of λ; the dash is that of the prior. Colours differ
-for readers with any common colour blindness and have a contrast of 3 to the background, which is
-opaque, so that a page in dark theme shows what one in light theme shows.
+The method gives the colour, for PO-MPC λ does; the prior gives the dash. Colours differ for readers
+with any common colour blindness and have a contrast of 3 to the background. It is opaque: a figure
+looks the same in a dark theme and in a light one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -39,15 +40,17 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
     "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
     "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
 }
+WIDTH = 7.2  # inches of a figure: a page's text, so that letters keep their size
+_PLAIN = {"Date": None, "Creator": None}  # else an SVG has both
 _NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: the same letters on every machine
-    "font.size": 8.0,
-    "axes.titlesize": 8.5,
-    "axes.labelsize": 8.0,
-    "xtick.labelsize": 7.0,
-    "ytick.labelsize": 7.0,
-    "legend.fontsize": 8.0,
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "legend.fontsize": 9.0,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -56,10 +59,8 @@ _SETTINGS: dict[Any, Any] = {
     "text.color": INK,
     "xtick.color": INK,
     "ytick.color": INK,
-    "axes.grid": True,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
     "figure.facecolor": BACKGROUND,
     "savefig.facecolor": BACKGROUND,
     "axes.facecolor": BACKGROUND,
@@ -71,12 +72,12 @@ _SETTINGS: dict[Any, Any] = {
 
 
 class Drawing(Figure):
-    """A figure that a notebook shows by itself: no part of pyplot, which would keep it."""
+    """A figure that a notebook shows by itself, sharp at any size; no part of pyplot."""
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
+    def _repr_svg_(self) -> str:
+        buffer = io.StringIO()
         with settings():
-            self.savefig(buffer, format="png", metadata=_NO_VERSION)
+            self.savefig(buffer, format="svg", metadata=_PLAIN)
         return buffer.getvalue()
 
 
@@ -116,12 +117,33 @@ def settings() -> Iterator[None]:
     """Draw and save with the settings of this project, whatever the reader's own are."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)
+        base: dict[Any, Any] = sns.plotting_context("paper") | sns.axes_style("whitegrid")
+        mpl.rcParams.update(base | _SETTINGS)
         yield
 
 
+def grid(
+    count: int, height: float = 1.9, columns: int = 0, **shared: Any
+) -> tuple[Figure, np.ndarray]:
+    """Return a figure of `count` panels as wide as a page, and its axes `[rows, columns]`.
+
+    Args:
+        count: of panels, at least one; the axes that are left over are hidden.
+        height: of a panel in inches.
+        columns: of panels; by default as few as keep a panel readable on a phone.
+        shared: axes that panels share, as in Matplotlib's `subplots`.
+    """
+    columns = columns or (min(count, 2) if count <= 6 else 3)
+    rows = math.ceil(count / columns)
+    height *= 1.3 if columns == 1 else 1.0
+    figure, axes = panels(rows, columns, WIDTH / columns, height, **shared)
+    for panel in axes.flat[count:]:
+        panel.set_visible(False)
+    return figure, axes
+
+
 def panels(
-    rows: int, columns: int, width: float = 2.2, height: float = 1.75, **shared: Any
+    rows: int, columns: int, width: float, height: float, **shared: Any
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes `[rows, columns]`; sizes of a panel in inches."""
     size = width * columns, height * rows + 0.5  # half an inch for the legend
@@ -137,22 +159,18 @@ def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
         row: their height in inches.
     """
     height = row * sum(rows) / len(rows) + 0.4  # title and ticks
-    return panels(len(rows), 1, 6.6, height, gridspec_kw={"height_ratios": rows})
-
-
-def not_run(axes: Axes, why: str = "not run") -> None:
-    """Say in an empty panel that there are no runs of it."""
-    axes.text(0.5, 0.5, why, transform=axes.transAxes, ha="center", va="center", color=MUTED,
-              style="italic")  # fmt: skip
-    axes.set(xticks=[], yticks=[])
+    return panels(len(rows), 1, WIDTH, height, gridspec_kw={"height_ratios": rows})
 
 
 def remark(axes: Axes, text: str) -> None:
     """Write a remark between a panel's title and its curves, on as many lines as it needs."""
-    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 42)
+    grid = axes.get_gridspec()
+    columns = grid.ncols if grid else 1
+    letters = int(15 * axes.get_figure(root=True).get_figwidth() / columns)  # pyright: ignore
+    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), letters)
     axes.text(0.5, 1.02, "\n".join(lines), transform=axes.transAxes, ha="center", va="bottom",
-              color=MUTED, style="italic", fontsize=6)  # fmt: skip
-    axes.set_title(axes.get_title(), pad=4 + 8 * len(lines))
+              color=MUTED, style="italic", fontsize=7)  # fmt: skip
+    axes.set_title(axes.get_title(), pad=4 + 9 * len(lines))
 
 
 def legend(figure: Figure) -> None:
@@ -162,7 +180,7 @@ def legend(figure: Figure) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     if handles:
-        wide = 0.75 + 0.065 * max(map(len, handles))  # inches, at this size of letters
+        wide = 0.75 + 0.07 * max(map(len, handles))  # inches, at this size of letters
         columns = min(max(int(figure.get_figwidth() / wide), 1), 4)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
 
@@ -180,6 +198,6 @@ def save(figure: Figure, path: Path) -> list[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_suffix(".svg"), path.with_suffix(".png")]
     with settings():
-        figure.savefig(files[0], metadata={"Date": None, "Creator": None})  # else it has both
+        figure.savefig(files[0], metadata=_PLAIN)
         figure.savefig(files[1], metadata=_NO_VERSION)
     return files

@@ -1,24 +1,24 @@
-"""Tables 1, 2 and 3 of the paper beside our numbers, which come from runs and presets alone."""
+"""Tables 1, 2 and 3 of the paper with our numbers, which come from runs and presets alone."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from pompc import runs
 from pompc.errors import ConfigError
 from pompc.figures import style
+from pompc.figures.comparisons import methods
 from pompc.figures.curves import agents, final
 from pompc.figures.panels import short_name
-from pompc.figures.paper import methods
 from pompc.figures.tasks import DMCONTROL, title
 from pompc.results.intervals import mean_interval
 from pompc.settings.presets import LAPTOP, PAPER
 
 NUMBERS = runs.ROOT / "book" / "paper_numbers.csv"  # every number that we copied from the paper
-NOT_RUN = "not run"
 _COLUMNS = ["table", "page", "method", "lam", "prior", "task", "quantity", "value", "interval"]
 _KEYS = {  # row of Table 3 -> key of a preset
     "General: Num. steps": "steps",
@@ -86,33 +86,32 @@ def paper_numbers(table: int, path: Path = NUMBERS) -> pd.DataFrame:
 def table_1(table: pd.DataFrame) -> pd.DataFrame:
     """Return Table 1: final returns on 7 DMControl tasks, the paper's and ours below each other.
 
-    Ours are means over seeds at the last step that all seeds of a cell reached, with half the 95 %
-    interval; a cell without runs is "not run".
+    Ours are means over seeds at the last step that all seeds of a cell reached, with the 95 %
+    interval of a bootstrap; a task without runs has no row of ours.
 
     Args:
         table: returns, as in `pompc.results.Results`.
 
     Returns:
-        Rows: agent and source; columns: tasks.
+        Rows: task and source; columns: agents.
     """
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    paper, ours = dict[str, dict[str, str]](), _finals(methods(table))
     for row in paper_numbers(1).to_dict(orient="records"):
         name = short_name(row["method"], float(row["lam"]), row["prior"] or "reverse_kl")
-        own = cells.setdefault((name, "paper"), {})
-        own[title(row["task"])] = f"{row['value']} ± {row['interval']}"
-        cells.setdefault((name, "ours"), {})
-    for (name, task), text in _finals(methods(table)).items():
-        cells.setdefault((name, "ours"), {})[title(task)] = text
-    frame = pd.DataFrame.from_dict(cells, orient="index", columns=[title(t) for t in DMCONTROL])
+        paper.setdefault(row["task"], {})[name] = f"{row['value']} ± {row['interval']}"
+    sources = {"paper": paper, "ours": ours}
+    cells = {(title(task), source): of_task[task] for task in DMCONTROL
+             for source, of_task in sources.items() if task in of_task}  # fmt: skip
+    frame = pd.DataFrame.from_dict(cells, orient="index")
     frame.index = pd.MultiIndex.from_tuples(list(cells), names=["", "source"])
-    return frame.fillna(NOT_RUN)
+    return frame.fillna("–")
 
 
 def final_returns(table: pd.DataFrame) -> pd.DataFrame:
     """Return the last return of every agent at hand: mean over seeds and 95 % interval.
 
     Args:
-        table: as in `table_1`.
+        table: returns, as in `pompc.results.Results`.
 
     Returns:
         One row a task and agent: step, seeds, the planner's return and the policy's alone.
@@ -157,19 +156,17 @@ def _plain(value: Any) -> str:
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:g}"
 
 
-def _finals(table: pd.DataFrame) -> dict[tuple[str, str], str]:
-    """Return short name of an agent and task -> its last return as text; several BMPCs apart."""
-    found: dict[tuple[str, str], str] = {}
-    for task in DMCONTROL:
+def _finals(table: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return task -> short name of an agent -> its last return as text; several BMPCs apart."""
+    found: dict[str, dict[str, str]] = {}
+    for task in set(table["task"]):
         for key, own in agents(table.loc[table["task"] == task]):
-            name = short_name(*key)
-            if (name, task) in found:
-                name = style.look(*key).label
-            found[name, task] = _text(final(own)[1])
+            cells, name = found.setdefault(task, {}), short_name(*key)
+            cells[style.look(*key).label if name in cells else name] = _text(final(own)[1])
     return found
 
 
-def _text(scores: Any) -> str:
-    center, low, _ = mean_interval(scores)
+def _text(scores: np.ndarray) -> str:
+    center, low, high = mean_interval(scores)
     several = len(scores) > 1
-    return f"{center:.0f} ± {center - low:.0f}" if several else f"{center:.0f} (one seed)"
+    return f"{center:.0f} [{low:.0f}, {high:.0f}]" if several else f"{center:.0f} (one seed)"

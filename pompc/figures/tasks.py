@@ -17,6 +17,8 @@ DMCONTROL = (
     "humanoid-run",
 )  # fmt: skip
 PAPER = (*HUMANOIDBENCH, *DMCONTROL)
+# Of one H200, for all agents of a task in sweeps/paper.yaml; a test compares with its estimate.
+_H200_HOURS = {"h1hand": 36.2, "dog": 15.0, "humanoid": 14.7}
 _HIGHEST_DMCONTROL = 1000.0
 _random_returns = functools.cache(scores.random_returns)
 
@@ -45,3 +47,19 @@ def score_range(task: str) -> tuple[float, float] | None:
 def others(tasks: Iterable[str]) -> list[str]:
     """Return, sorted, those of some tasks that no figure of the paper shows."""
     return sorted(set(tasks) - set(PAPER))
+
+
+def ordered(tasks: Iterable[str]) -> list[str]:
+    """Return tasks in the order of their panels: the paper's, then others by name."""
+    found = set(tasks)
+    return [task for task in PAPER if task in found] + others(found)
+
+
+def averaged(tasks: Iterable[str]) -> list[str]:
+    """Return those of some tasks whose returns have one range, so that a mean says something."""
+    return [task for task in tasks if task in AVERAGED or score_range(task) == (0.0, 1000.0)]
+
+
+def hours(tasks: Iterable[str]) -> float:
+    """Return the estimated hours of one H200 for all agents of some of the paper's tasks."""
+    return sum(_H200_HOURS[task.split("-")[0]] for task in tasks)

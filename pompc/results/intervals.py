@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special
 
 from pompc.errors import ConfigError
 
@@ -27,28 +26,20 @@ class Interval(NamedTuple):
     high: np.ndarray
 
 
-def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the mean over axis 0 with Student's t interval.
+def mean_interval(scores: np.ndarray, seed: int = 0) -> Interval:
+    """Return the mean over axis 0 with a bootstrap's interval, which no score lies beyond.
 
-    With three seeds the interval is 4.3 standard errors to either side, where a normal
-    distribution would give 2: three values say little about their own spread.
+    A few scores say little about their own spread: of up to three, the interval reaches from the
+    lowest to the highest.
 
     Args:
         scores: `[N, ...]`; the interval's ends are NaN for N = 1.
-        level: probability that the interval covers the mean of normally distributed scores.
+        seed: of the bootstrap.
 
     Raises:
-        ConfigError: for no scores, or a level outside (0, 1).
+        ConfigError: for no scores.
     """
-    scores = np.asarray(scores, float)
-    _check_scores(scores)
-    _check_level(level)
-    count, center = len(scores), scores.mean(axis=0)
-    if count == 1:
-        return Interval(center, np.full_like(center, np.nan), np.full_like(center, np.nan))
-    error = scores.std(axis=0, ddof=1) / math.sqrt(count)
-    half = special.stdtrit(count - 1, 0.5 + level / 2) * error  # Student's quantile
-    return Interval(center, center - half, center + half)
+    return stratified_bootstrap([scores], np.mean, np.random.default_rng(seed))
 
 
 def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -106,16 +97,16 @@ def bootstrap_difference(
     Args:
         first: the scores of each task, as in `stratified_bootstrap`.
         second: those to compare with, of the same tasks.
-        statistic: as there.
-        generator: as there.
-        resamples: as there.
-        level: as there.
+        statistic: called as `statistic(scores, axis=...)`.
+        generator: the only source of randomness.
+        resamples: how often the runs are redrawn, with replacement.
+        level: share of the resampled differences between the interval's ends.
 
     Returns:
-        Arrays `[...]`, ends as there.
+        Arrays `[...]`; the ends are NaN where a task has one run.
 
     Raises:
-        ConfigError: as there.
+        ConfigError: for no scores, or a level outside (0, 1).
     """
     ours, theirs = (_resampled(s, statistic, generator, resamples) for s in (first, second))
     return _percentiles(ours[0] - theirs[0], ours[1] - theirs[1], level)
@@ -168,11 +159,11 @@ def performance_profile(
     Args:
         strata: the scores of each task, `[N_task]`.
         thresholds: `[T]`, in the unit of the scores.
-        generator: as in `stratified_bootstrap`.
-        resamples: as there.
+        generator: the only source of randomness.
+        resamples: how often the runs are redrawn, with replacement.
 
     Returns:
-        Arrays `[T]` in [0, 1], ends as there.
+        Arrays `[T]` in [0, 1]; the ends are NaN where a task has one run.
 
     Raises:
         ConfigError: for no scores.

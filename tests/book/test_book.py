@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import base64
 import functools
 import importlib.util
 import json
@@ -66,38 +65,66 @@ def test_page_has_one_cell_of_plain_parameters_and_little_code(path: Path):
     assert page["metadata"]["kernelspec"]["name"] == "python3"
     assert not any(one["outputs"] or one["execution_count"] for one in code_cells(page))
     assert sum(len(one["source"]) for one in code_cells(page)) <= 20
+    assert all("remove-input" in one["metadata"]["tags"] for one in code_cells(page))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_every_figure_is_hidden_code_with_words_for_it(path: Path):
     for cell in code_cells(json.loads(path.read_text())):
         if "figures.show(" in "".join(cell["source"]):
-            assert "hide-input" in cell["metadata"]["tags"]
+            assert "remove-input" in cell["metadata"]["tags"]
             assert len(cell["metadata"]["mystnb"]["image"]["alt"]) > 40
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_page_begins_with_its_answer(path: Path):
+    """A sentence below the title, then a figure or the line that says that there is none."""
+    first, *others = json.loads(path.read_text())["cells"]
+    title, answer = "".join(first["source"]).split("\n\n")
+    assert title.startswith("# ")
+    assert len(answer.split()) < 60
+    assert not answer.startswith("**The paper")
+    code = ["".join(cell["source"]) for cell in others if cell["cell_type"] == "code"]
+    assert path.stem == "tables" or "figures.show(" in code[2]  # after parameters and imports
+
+
+def named(page: dict[str, Any]) -> set[str]:
+    """Return the figures that a page's cells show."""
+    found = set()
+    for cell in code_cells(page):
+        for shown in re.findall(r"figures\.show\((\[.*?\]|\".*?\")", "".join(cell["source"])):
+            found |= set(re.findall(r'"(\w+)"', shown))
+    return found
 
 
 @pytest.mark.pages
 @pytest.mark.parametrize("path", PAGES, ids=name)
 def test_page_runs_with_the_small_profile_and_leaves_its_figures(path: Path, tmp_path: Path):
     page = execute(path, tmp_path, "small")
-    shown = sum("figures.show(" in "".join(cell["source"]) for cell in code_cells(page))
-    images = [base64.b64decode(image) for image in outputs(page, "image/png")]
-    assert len(images) == shown
-    assert all(image.startswith(b"\x89PNG") and len(image) > 5_000 for image in images)
-    assert "These runs are small-scale" in " ".join(outputs(page, "text/markdown"))
+    of_paper = {figure for figure in named(page) if figure.startswith("figure_")}
+    images = outputs(page, "image/svg+xml")
+    assert len(images) == len(named(page) - of_paper)
+    assert all("</svg>" in image and len(image) > 5_000 for image in images)
+    said = " ".join(outputs(page, "text/markdown"))
+    assert "These runs are small-scale" in said
+    for figure in of_paper:
+        assert figure.replace("_", " ").capitalize() in said
+    assert said.count("hours of one H200") == bool(of_paper)
 
 
 @pytest.mark.pages
-def test_a_page_names_a_malformed_run_and_says_not_run(tmp_path: Path):
+def test_a_page_names_a_malformed_run_and_draws_what_is_there(tmp_path: Path):
     runs = tmp_path / "own"
     written.write_run(runs / "whole", "dog-run")
     (written.write_run(runs / "broken", "dog-walk") / "config.json").write_text("{")
     page = execute(ROOT / "book" / "results" / "dmcontrol.ipynb", tmp_path, str(runs))
     said = " ".join(outputs(page, "text/markdown"))
     assert "`own/broken` cannot be read: config.json is no JSON" in said
-    table = outputs(page, "text/html")[0]
-    assert table.count("not run") == 5 * 7 - 1  # all but Dog Run with λ = 1
+    assert "Not run: Dog Stand, Dog Trot, Dog Walk, Humanoid Stand" in said
+    assert "Small tasks returns: not run." in said
+    table = outputs(page, "text/html")[-1]
     assert "338 (one seed)" in table
+    assert table.count(">ours<") == 1  # the row of Dog Run
 
 
 def test_every_module_stands_in_the_reference_once():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,14 @@ import pandas as pd
 import pytest
 import written
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pompc import figures, results
-from pompc.figures import claims, evidence
+from pompc.figures import claims, evidence, tasks
 from pompc.population import cost
 from pompc.results.intervals import Interval, bootstrap_difference, iqm
+from pompc.sweep import plan
+from pompc.training.evaluation import read_groups
 
 LEARNED, REPLAY = ("pompc", 1.0, "reverse_kl"), ("pompc", 1.0, "replay")
 BMPC = ("bmpc_v3", np.inf, "replay")
@@ -83,7 +87,8 @@ def test_few_seeds_have_no_verdict_and_no_seeds_no_number():
         "last score",
     )
     assert one[["low", "high"]].isna().all(), "one seed has no interval"
-    assert evidence.readable(gather("C3", two)).count("] cannot tell: few seeds |") == 2
+    shown = evidence.readable(gather("C3", two))
+    assert shown.loc[0, "last score"] == "+0.400 [+0.400, +0.400] cannot tell: few seeds"
     none = gather("C3", made({(LEARNED, "walker-run"): [600.0] * 3}))
     assert set(none["verdict"]) == {evidence.NOT_RUN}
     assert none["difference"].isna().all()
@@ -141,37 +146,36 @@ def test_a_difference_of_interquartile_means_pools_tasks_of_equal_weight():
     assert found.center == pytest.approx(2.5 - 0.5)
 
 
-def test_the_paragraph_names_paper_number_seeds_and_verdict():
+def test_the_paragraph_names_paper_and_verdicts():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
-    said, _ = map(str, evidence.show("C3", found))
+    said, _ = map(str, figures.answer("C3", found))
     assert "Figures 3 and 6" in said
-    assert "of 6 comparisons 2 support it, 4 were not run" in said
-    assert "Walker Run: mean score over training +0.300 [+0.300, +0.300], 3 and 3 seeds" in said
+    assert "6 comparisons: 2 for it, 4 not run." in said
 
 
-def test_a_page_shows_what_was_run():
+def test_a_page_shows_what_was_run_below_a_line():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (BMPC, "walker-run"): [200.0] * 3})
-    _, shown = evidence.show("C2", found)
-    assert shown.split("\n") == [
-        "| compared | task | seeds | mean score over training | last score |",
-        "| --- | --- | --- | --- | --- |",
-        "| λ = 1 against BMPC, Variant 3 | Walker Run | 3 and 3 | +0.300 [+0.300, +0.300] "
-        "**supports** | +0.400 [+0.400, +0.400] **supports** |",
-    ]
+    _, shown = figures.answer("C2", found)
+    assert isinstance(shown, figures.Folded)
+    assert shown.table.to_dict("records") == [{
+        "compared": "λ = 1 against BMPC, Variant 3", "task": "Walker Run", "seeds": "3 and 3",
+        "mean score over training": "+0.300 [+0.300, +0.300] supports",
+        "last score": "+0.400 [+0.400, +0.400] supports",
+    }]  # fmt: skip
+    html = shown._repr_html_()
+    assert html.startswith("<details")
+    assert html.count("<td>") == 5
 
 
-def test_a_comparison_on_several_tasks_is_named_once_and_minus_is_a_minus():
+def test_minus_is_a_minus():
     found = made({
         (agent, task): [last, last, last + 100.0]
         for agent, last in ((LEARNED, 400.0), (BMPC, 500.0))
         for task in ("walker-run", "hopper-stand")
     })  # fmt: skip
-    _, shown = evidence.show("C2", found)
-    _, _, *rows = shown.split("\n")
-    assert [row.split(" | ")[:2] for row in rows] == [
-        ["| λ = 1 against BMPC, Variant 3", "Walker Run"], ["| ", "Hopper Stand"], ["| ", "all 2"],
-    ]  # fmt: skip
-    assert rows[0].split(" | ")[-1].startswith("−0.100 [−0.1")
+    shown = evidence.readable(gather("C2", found))
+    assert list(shown["task"]) == ["Walker Run", "Hopper Stand", "all 2"]
+    assert shown.loc[0, "last score"].startswith("−0.100 [−0.1")
 
 
 def test_a_run_that_has_just_begun_is_not_compared():
@@ -179,7 +183,6 @@ def test_a_run_that_has_just_begun_is_not_compared():
     begun = (found.returns["prior"] == "replay") & (found.returns["env_step"] > 0)
     early = found._replace(returns=found.returns.loc[~begun])
     assert set(gather("C3", early)["verdict"]) == {evidence.NOT_RUN}
-    figures.draw("claims", early)
 
 
 def test_the_paper_s_profile_has_its_comparisons_without_any_run(tmp_path: Path):
@@ -188,35 +191,67 @@ def test_the_paper_s_profile_has_its_comparisons_without_any_run(tmp_path: Path)
 
 
 def test_a_claim_without_runs_has_a_paragraph_and_no_table():
-    (said,) = evidence.show("C4", made({(LEARNED, "walker-run"): [600.0] * 3}))
-    assert "of 4 comparisons 4 were not run" in str(said)
+    (said,) = figures.answer("C4", made({(LEARNED, "walker-run"): [600.0] * 3}))
+    assert "4 comparisons: 4 not run" in str(said)
 
 
-def test_a_forest_has_a_point_for_each_difference_and_says_what_was_not_run():
+def test_a_forest_has_a_point_for_each_difference_and_no_panel_without_one():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
-    panels = {axes.get_title(loc="left")[:2]: axes for axes in figures.claims_forest(found).axes}
-    assert list(panels) == ["C1", "C2", "C3", "C4", "C5"]
-    with_runs = panels.pop("C3")
-    assert [_texts(axes) for axes in panels.values()] == [["not run"]] * 3 + [[]]
-    points = [point.lines[0].get_xdata() for point in with_runs.containers]
+    first, second = draw("claims", found).axes
+    assert first.get_title(loc="left") == "C3: learned prior or replayed planners?"
+    assert second.get_title(loc="left") == "C5: the size of the KL term"
+    points = [point.lines[0].get_xdata() for point in first.containers]
     assert np.concatenate(points) == pytest.approx([0.3, 0.4])
-    (label,) = with_runs.get_yticklabels()
-    assert label.get_text() == "λ = 1 against λ = 1, replayed planner, Walker Run"
+    labels = [label.get_text().strip() for label in first.get_yticklabels()]
+    assert labels == ["λ = 1 against λ = 1, replayed planner", "Walker Run"]
+    assert [label.get_weight() for label in first.get_yticklabels()] == ["bold", "normal"]
+
+
+def test_bars_of_verdicts_are_as_long_as_their_number():
+    found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
+    (panel,) = draw("claims_verdicts", found).axes
+    labels = [label.get_text()[:2] for label in panel.get_yticklabels()]
+    assert labels == ["C3", "C5"]
+    supports, contradicts, cannot_tell = (
+        [bar.get_width() for bar in bars] for bars in panel.containers
+    )
+    assert supports == [2, 1]
+    assert contradicts == [0, 0]
+    assert cannot_tell == [0, 1]
+
+
+def draw(name: str, found: results.Results) -> Figure:
+    """Draw a figure that has runs."""
+    figure = figures.draw(name, found)
+    assert figure is not None
+    return figure
 
 
 def _texts(panel: Axes) -> list[str]:
     return [text.get_text() for text in panel.texts]
 
 
+@functools.cache
+def sweep(name: str) -> plan.Sweep:
+    """Return a sweep of the repository."""
+    return plan.load(Path(__file__).parents[2] / "sweeps" / f"{name}.yaml")
+
+
+def test_hours_of_the_paper_s_tasks_are_the_sweep_s_estimate():
+    jobs, speed = sweep("paper").jobs, sweep("paper").tflops or 0.0
+    for suite in (tasks.HUMANOIDBENCH, tasks.DMCONTROL):
+        own = [job for job in jobs if job.config.task in suite]
+        flops = sum(cost.operations(read_groups(job.config)) for job in own)
+        assert tasks.hours(suite) == pytest.approx(flops / (speed * 1e12) / 3600, rel=0.005)
+
+
 @pytest.mark.parametrize(
     ("name", "scale"), [("small", claims.SCALES[0]), ("paper", claims.SCALES[1])]
 )
 def test_claims_compare_agents_that_the_shipped_sweep_trains(name: str, scale: claims.Scale):
-    from pompc.sweep import plan
-
     trained = {
         (agent.task, agent.method, agent.lam, agent.prior)
-        for job in plan.load(Path(__file__).parents[2] / "sweeps" / f"{name}.yaml").jobs
+        for job in sweep(name).jobs
         for agent in job.config.agents
     }
     assert claims.scale_of(task for task, *_ in trained) is scale
@@ -244,26 +279,16 @@ def test_a_public_implementation_stands_beside_the_seeds_of_its_method(tmp_path:
     for peer, method in (("tdmpc2_jax", "tdmpc2"), ("bmpc_jax", "bmpc_jax")):
         written.write_peer(tmp_path / "peers" / peer, "dog-run", peer, method, 300.0)
     found = results.collect("small", tmp_path)
-    bmpc, td = figures.draw("public_code", found).axes
-    assert (bmpc.get_title(), td.get_title()) == (
-        "Dog Run, beside bmpc_jax", "Dog Run, beside tdmpc2_jax",
-    )  # fmt: skip
+    bmpc, td = draw("public_code", found).axes
+    assert (bmpc.get_title(), td.get_title()) == ("Dog Run, bmpc-jax", "Dog Run, tdmpc2-jax")
     assert _texts(bmpc) == ["not run by this code: bmpc_jax"]
     ours = found.returns.query("method == 'tdmpc2'").groupby("seed")["return"].last()
     *public, first, second, mean = (line.get_ydata()[-1] for line in td.lines)
     assert [*public, first, second, mean] == [300.0, 300.0, *ours, ours.mean()]  # a seed, its mean
     early = found.peers.query("peer != 'bmpc_jax' or env_step < 40_000")
     table = figures.returns_beside(early)
-    assert isinstance(table, pd.DataFrame)
     assert list(table.loc["dog-run"].index) == [
         ("bmpc_jax", "bmpc_jax", 1), ("tdmpc2", "tdmpc2_jax", 1), ("tdmpc2", "this code", 2),
     ]  # fmt: skip
     assert table[40_000].isna().tolist() == [True, False, False]
     assert "peers/bmpc_jax" in found.digests
-
-
-def test_without_runs_of_public_implementations_their_figure_says_not_run(tmp_path: Path):
-    found = results.collect("paper", tmp_path)
-    (panel,) = figures.draw("public_code", found).axes
-    assert _texts(panel) == ["not run"]
-    assert str(figures.returns_beside(found.peers)) == "*not run*"

@@ -8,7 +8,7 @@ import math
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import matplotlib as mpl
@@ -27,16 +27,18 @@ from pompc import figures, results
 from pompc.errors import ConfigError
 from pompc.figures import __main__ as command_line
 from pompc.figures import (
+    curves,
     episode_rewards,
-    first_figure,
     learning_curve,
     manifest,
+    planner_gain,
     registry,
+    reviewers,
     seed_returns,
     speed,
     style,
-    tasks,
 )
+from pompc.runs import files
 from pompc.settings.methods import METHODS
 
 
@@ -144,96 +146,187 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> results.Results:
     return results.collect("paper", root)
 
 
-def test_figure_2_has_a_panel_for_each_task_and_one_for_the_average(found: results.Results):
-    axes = figures.figure_2(found.returns).axes
-    titles = [one.get_title() for one in axes if one.get_visible()]
-    assert titles == ["Average of 2 of 13 tasks", *map(tasks.title, tasks.HUMANOIDBENCH)]
+def draw(name: str, found: results.Results, **others: pd.DataFrame) -> Figure:
+    """Draw a figure that has runs."""
+    figure = figures.draw(name, found, **others)
+    assert figure is not None
+    return figure
 
 
-def test_figure_2_draws_means_and_says_what_is_not_run(found: results.Results):
-    figure = figures.figure_2(found.returns)
+def titles(figure: Figure) -> list[str]:
+    """Return the titles of the panels that are seen."""
+    return [axes.get_title() for axes in figure.axes if axes.get_visible()]
+
+
+def test_figure_2_has_a_panel_for_each_task_that_was_run_and_one_for_their_average(
+    found: results.Results,
+):
+    assert titles(draw("figure_2", found)) == ["Average of 2 tasks", "Stair", "Walk"]
+    _, caption = figures.show("figure_2", found)
+    assert "Not run: Balance Hard, Balance Simple, Crawl, Hurdle" in str(caption)
+    assert "Walk" not in str(caption)
+
+
+def test_figure_2_draws_means_and_says_which_methods_are_not_run(found: results.Results):
+    figure = draw("figure_2", found)
     walk = panel(figure, "Walk")
     # 10 seed + 500 step / (step + 20 000) + 5 λ, of seeds 0 to 2.
     steps = np.arange(0, 40_001, 10_000)
     expected = 10.0 + 500.0 * steps / (steps + 20_000) + 5.0
     np.testing.assert_allclose(line(walk, "PO-MPC, λ = 1").get_xydata(), np.c_[steps, expected])
-    average = panel(figure, "Average of 2 of 13 tasks")
+    average = panel(figure, "Average of 2 tasks")
     np.testing.assert_allclose(line(average, "PO-MPC, λ = 1").get_ydata(), expected)
     assert texts(walk) == "not run: BMPC"
-    assert texts(panel(figure, "Pole")) == "not run"
-    assert not panel(figure, "Pole").lines
 
 
-def test_band_is_students_interval(found: results.Results):
-    walk = panel(figures.figure_2(found.returns), "Walk")
+def test_bands_reach_no_further_than_the_seeds(found: results.Results):
+    walk = panel(draw("figure_2", found), "Walk")
     (path,) = walk.collections[0].get_paths()
     at_start = path.vertices[path.vertices[:, 0] == 0.0][:, 1]
-    # Returns 0, 10 and 20 of TD-MPC2's seeds at step 0: 10 ± 4.303 · 10 / sqrt(3).
-    assert at_start.min() == pytest.approx(10.0 - 24.841, abs=1e-3)
-    assert at_start.max() == pytest.approx(10.0 + 24.841, abs=1e-3)
+    # Returns 0, 10 and 20 of TD-MPC2's seeds at step 0.
+    assert (at_start.min(), at_start.max()) == (0.0, 20.0)
 
 
-def test_an_average_is_over_the_tasks_that_all_agents_have_run(found: results.Results):
+def test_an_average_is_over_tasks_that_its_agents_have_run(found: results.Results):
     table = found.returns
     hole = (table["task"] == "h1hand-walk") & (table["method"] == "tdmpc2")
-    figure = figures.figure_2(table.loc[~hole])
-    average = panel(figure, "Average of 1 of 13 tasks")
-    assert len(average.lines) == 4
-    apart = table.loc[(table["task"] == "h1hand-walk") ^ (table["method"] == "tdmpc2")]
-    assert "of every method" in texts(panel(figures.figure_2(apart), "Average"))
+    figure = draw("figure_2", found._replace(returns=table.loc[~hole]))
+    average = panel(figure, "Average of 2 tasks")
+    assert [drawn.get_label() for drawn in average.lines] == [
+        "PO-MPC, λ = 0.1", "PO-MPC, λ = 1", "PO-MPC, λ = 9",
+    ]  # fmt: skip
+    assert texts(average) == "not run on all of them: TD-MPC2"
+
+
+def test_of_all_choices_the_one_with_most_pairs_of_agent_and_task_is_shared():
+    ran = {"a": "xyz", "b": "xyz", "c": "xy", "d": "xy", "e": "y"}
+    table = pd.DataFrame(
+        [{"method": agent, "lam": 0.0, "prior": "", "task": task}
+         for agent, own in ran.items() for task in own]
+    )  # fmt: skip
+    shared, rows = curves.shared(table, ["z", "y", "x"])
+    assert shared == ["y", "x"]  # 8 pairs; a and b share three tasks, but these are 6
+    assert set(rows["method"]) == {"a", "b", "c", "d"}
+    assert len(rows) == 8
+    assert curves.shared(table.iloc[:0], ["x"])[0] == []
+    alone, _ = curves.shared(table.query("method == 'a'"), ["x", "y", "w"])
+    assert alone == ["x", "y"]
 
 
 @pytest.mark.parametrize(
-    ("draw", "dashed", "row"),
-    [
-        (figures.figure_3, "replayed planner", "Balance Simple"),
-        (figures.figure_4, "forward KL", "Stair"),
-    ],
+    ("name", "dashed", "row"),
+    [("figure_3", "replayed planner", "Average of 2 tasks"), ("figure_4", "forward KL", "Stair")],
 )
-def test_priors_are_compared_at_each_weight(
-    draw: Callable[..., Figure], dashed: str, row: str, found: results.Results
+def test_priors_are_compared_where_both_were_run(
+    name: str, dashed: str, row: str, found: results.Results
 ):
-    figure = draw(found.returns)
-    middle = panel(figure, "Average of 2 of 13 tasks, λ = 1")
+    figure = draw(name, found)
+    middle = panel(figure, f"{row}, λ = 1")
     labels = [drawn.get_label() for drawn in middle.lines]
     assert labels == ["PO-MPC, λ = 1", f"PO-MPC, λ = 1, {dashed}"]
     assert middle.lines[1].get_linestyle() != "-"
-    assert f"not run: λ = 9, {dashed}" in texts(panel(figure, "Average of 2 of 13 tasks, λ = 9"))
-    assert panel(figure, f"{row}, λ = 0.1")
+    assert {title.rpartition(", ")[2] for title in titles(figure)} == {"λ = 1"}
 
 
-def test_figures_6_and_8_show_every_task(found: results.Results):
-    for draw, word in ((figures.figure_6, "replayed planner"), (figures.figure_8, "forward KL")):
-        walk = panel(draw(found.returns), "Walk")
-        assert len(walk.lines) == 4
-        assert texts(walk) == f"not run: λ = 0.1, {word}; λ = 9, {word}"
+def test_every_weight_has_its_column_where_all_were_run(tmp_path: Path):
+    both = [*written.AGENTS, *(("pompc", lam, "replay") for lam in (0.1, 1.0, 9.0))]
+    for task in ("h1hand-walk", "h1hand-balance_simple"):
+        written.write_run(tmp_path / "paper" / task, task, both)
+    figure = draw("figure_3", results.collect("paper", tmp_path))
+    weights = ("λ = 0.1", "λ = 1", "λ = 9")
+    rows = ("Average of 2 tasks", "Balance Simple")
+    assert titles(figure) == [f"{row}, {weight}" for row in rows for weight in weights]
+    assert figure.axes[0].get_gridspec().ncols == 3
 
 
-def test_figure_7_draws_mean_and_std_of_the_kl(found: results.Results):
-    axes = figures.figure_7(found.metrics, ["h1hand-walk"]).axes
-    assert [one.get_ylabel() for one in axes] == ["mean KL, nats", "std of KL, nats"]
-    mean, std = (line(one, "PO-MPC, λ = 1, replayed planner").get_ydata() for one in axes)
+def test_figures_6_and_8_show_every_task_with_both_priors(found: results.Results):
+    for name in ("figure_6", "figure_8"):
+        figure = draw(name, found)
+        assert titles(figure) == ["Average of 2 tasks", "Stair", "Walk"]
+        assert len(panel(figure, "Walk").lines) == 2
+
+
+def test_figure_7_draws_mean_and_std_of_the_kl_on_log_axes(found: results.Results):
+    axes = draw("figure_7", found).axes
+    assert [one.get_title() for one in axes] == ["Stair", "Stair", "Walk", "Walk"]
+    assert [one.get_ylabel() for one in axes[:2]] == ["mean KL, nats", "std of KL, nats"]
+    assert {one.get_yscale() for one in axes} == {"log"}
+    mean, std = (line(one, "PO-MPC, λ = 1, replayed planner").get_ydata() for one in axes[:2])
     np.testing.assert_allclose(mean, 35.0)  # 34 + seed, of seeds 0 to 2; step 0 has none
     np.testing.assert_allclose(std, 70.0)
     np.testing.assert_allclose(line(axes[0], "PO-MPC, λ = 1").get_ydata(), 5.0)
 
 
 def test_a_run_without_an_update_has_no_kl_to_draw(found: results.Results):
-    seeding = found.metrics.query("env_step == 0")
-    assert texts(figures.figure_7(seeding, ["h1hand-walk"]).axes[0]) == "not run"
+    seeding = found._replace(metrics=found.metrics.query("env_step == 0"))
+    assert figures.draw("figure_7", seeding) is None
+    nothing = found.metrics.drop(columns=["kl_mean", "kl_std"])
+    assert figures.draw("figure_7", found._replace(metrics=nothing)) is None
 
 
 def test_published_curves_end_at_their_first_point_beyond_ours(found: results.Results):
-    curves = pd.DataFrame({
+    published = pd.DataFrame({
         "method": "bmpc", "task": "dog-run", "env_step": [0, 100_000, 200_000],
         "return": [1.0, 2.0, 3.0], "low": [0.0, 1.0, 2.0], "high": [2.0, 3.0, 4.0],
     })  # fmt: skip
-    figure = figures.figure_5(found.returns, published=curves)
+    figure = draw("figure_5", found, published=published)
     assert line(panel(figure, "Dog Run"), "BMPC, published").get_xdata()[-1] == 100_000
-    elsewhere = curves.assign(task="dog-walk")
-    walk = panel(figures.figure_5(found.returns, published=elsewhere), "Dog Walk")
-    assert line(walk, "BMPC, published").get_xdata()[-1] == 200_000
-    assert texts(walk).startswith("not run; ")
+
+
+def test_small_tasks_have_panels_where_agents_can_be_compared(tmp_path: Path):
+    both = [*written.AGENTS, ("pompc", 1.0, "replay"), ("tdmpc2", 0.0, "reverse_kl")]
+    for task in ("hopper-stand", "walker-run"):
+        written.write_run(tmp_path / "small" / task, task, both, seeds=(0, 1))
+    written.write_run(tmp_path / "small" / "alone", "walker-walk", [("pompc", 1.0, "replay")])
+    small = results.collect("small", tmp_path)
+    average = "Average of 2 tasks"
+    assert titles(draw("small_tasks_returns", small)) == [average, "Hopper Stand", "Walker Run"]
+    assert titles(draw("small_tasks_prior_or_replay", small)) == [
+        f"{average}, λ = 1", "Hopper Stand, λ = 1", "Walker Run, λ = 1",
+    ]  # fmt: skip
+    assert titles(draw("small_tasks_kl_term", small)) == [
+        *["Hopper Stand"] * 2, *["Walker Run"] * 2,
+    ]  # fmt: skip
+    assert figures.draw("small_tasks_kl_direction", small) is None
+    assert "Small tasks" in str(figures.show("small_tasks_returns", small)[1])
+    assert figures.draw("figure_5", small) is None
+
+
+def test_one_agent_alone_is_drawn_and_compared_with_none(tmp_path: Path):
+    written.write_run(tmp_path / "own", "walker-walk")
+    alone = results.collect(str(tmp_path / "own"))
+    assert titles(draw("small_tasks_returns", alone)) == ["Walker Walk"]
+    assert figures.draw("small_tasks_prior_or_replay", alone) is None
+    assert figures.draw("planner_over_policy", alone) is None
+
+
+def test_the_planner_s_lead_is_drawn_seed_by_seed_over_lambda():
+    table = runs(seeds=3, lams=(0.0, 1.0, math.inf))
+    ahead = (table["lam"] == 0.0) & (table["env_step"] == 200)
+    table.loc[ahead, "return_policy"] -= 10.0 * table.loc[ahead, "seed"]
+    (panel,) = planner_gain.planner_over_policy(planner_gain.weights(table)).axes
+    points, bars = panel.lines[1::2], panel.lines[2::2]  # after the line at zero
+    assert [list(map(float, line.get_ydata())) for line in points] == [
+        [5.0, 15.0, 25.0], [5.0] * 3, [5.0] * 3,
+    ]  # fmt: skip
+    assert [float(line.get_ydata()[0]) for line in bars] == [15.0, 5.0, 5.0]
+    assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "∞"]
+    assert planner_gain.weights(runs(seeds=3, lams=(1.0, 9.0))).empty  # without λ = 0
+
+
+def test_coverage_has_a_cell_for_each_agent_and_task_that_was_run(found: results.Results):
+    (panel,) = draw("coverage", found).axes
+    agents = [label.get_text() for label in panel.get_yticklabels()]
+    columns = [label.get_text().replace("\n", " ") for label in panel.get_xticklabels()]
+    assert columns == ["Stair", "Walk", "Dog Run", "Hopper Stand"]
+    cells = {}
+    for text in panel.texts:
+        column, row = map(int, text.get_position())
+        cells[agents[row], columns[column]] = text.get_text()
+    assert cells["TD-MPC2", "Walk"] == "3 × 40k"
+    assert cells["PO-MPC, λ = 9", "Dog Run"] == "2 × 40k"
+    assert ("TD-MPC2", "Dog Run") not in cells
+    assert len(cells) == 2 * 6 + 3 + 3
 
 
 def test_every_agent_looks_the_same_in_every_figure_and_unlike_the_others():
@@ -287,53 +380,60 @@ def test_colours_stand_out_from_the_background():
         assert 1.05 / (luminance + 0.05) >= 3.0  # WCAG 2.1, 1.4.11
 
 
-def test_overview_draws_what_the_divergences_fit():
-    # Against a search over a grid of Gaussians, with the closed form of their KL.
-    def kl(p: tuple[float, float], q: tuple[float, float]) -> float:
-        return math.log(q[1] / p[1]) + (p[1] ** 2 + (p[0] - q[0]) ** 2) / (2 * q[1] ** 2) - 0.5
-
-    plans = [(-1.0, 0.3), (0.5, 0.6), (1.5, 0.9)]
-    grid = list(itertools.product(np.linspace(-2, 2, 201), np.linspace(0.2, 2, 181)))
-    forward = min(grid, key=lambda one: sum(kl(plan, one) for plan in plans))
-    reverse = min(grid, key=lambda one: sum(kl(one, plan) for plan in plans))
-    assert first_figure.forward_fit(plans) == pytest.approx(forward, abs=0.011)
-    assert first_figure.reverse_fit(plans) == pytest.approx(reverse, abs=0.011)
-    assert len(figures.figure_1().axes) == 4
+def test_figure_1_draws_what_the_divergences_fit():
+    loop, reverse, forward, weight = figures.figure_1().axes
+    assert "Planner" in texts(loop)
+    assert "λ = ∞" in texts(weight)
+    means, stds = np.array([-1.5, -1.0, 1.4]), np.array([0.3, 0.5, 0.8])
+    # The precision-weighted mean with the mean precision, and the moments of the mixture.
+    precisions = stds**-2
+    narrow = np.average(means, weights=precisions), precisions.mean() ** -0.5
+    wide = means.mean(), math.sqrt(np.mean(stds**2) + means.var())
+    for axes, (mean, std) in ((reverse, narrow), (forward, wide)):
+        x, y = line(axes, "adaptive prior").get_data()
+        density = np.exp(-0.5 * ((x - mean) / std) ** 2) / (std * math.sqrt(2.0 * math.pi))
+        np.testing.assert_allclose(y, density, atol=0.02)  # the eye sees less
 
 
 def test_iqm_curve_is_of_normalised_scores(found: results.Results):
-    figure = figures.iqm_curves(found.returns)
-    bench = panel(figure, "HumanoidBench without Reach: 2 of 13")
+    figure = draw("iqm", found)
+    bench = panel(figure, "Stair, Walk")
     last = line(bench, "TD-MPC2").get_ydata()[-1]
     returns = [10 * seed + 500 * 40 / 60 for seed in range(3)]
     # Walk and stair count from a random agent's return to 700; a quarter of six is cut as one.
     random = [4.6236, 6.5175]
     scores = sorted((value - low) / (700 - low) for value in returns for low in random)[1:-1]
     assert last == pytest.approx(np.mean(scores))
-    assert line(panel(figure, "other tasks: 1 of 1"), "PO-MPC, λ = 9")
+    assert line(panel(figure, "Hopper Stand"), "PO-MPC, λ = 9")
+    assert titles(figure) == ["Stair, Walk", "Dog Run", "Hopper Stand"]
 
 
 def test_profile_falls_where_the_runs_end(found: results.Results):
-    figure = figures.performance_profiles(found.returns)
-    other = line(panel(figure, "other tasks: 1 of 1"), "PO-MPC, λ = 1")
+    other = line(panel(draw("performance_profiles", found), "Hopper Stand"), "PO-MPC, λ = 1")
     score = (500 * 40 / 60 + 5) / 1000
     above = np.asarray(other.get_xdata()) < score
     np.testing.assert_allclose(np.asarray(other.get_ydata()), above)
 
 
 def test_wall_clock_is_in_hours(found: results.Results):
-    (axes,) = figures.wall_clock(found.returns, ["dog-run"]).axes
+    (axes,) = reviewers.wall_clock(found.returns.query("task == 'dog-run'")).axes
     drawn = line(axes, "PO-MPC, λ = 1")
     assert drawn.get_xdata()[-1] == pytest.approx((400.0 + 0.5) / 3600)  # seeds 0 and 1
     timing = figures.timing(found.returns).set_index(["task", "agent"])
     assert timing.loc[("dog-run", "PO-MPC, λ = 1"), "agents in a program"] == 6
 
 
-def test_aggregates_say_what_is_not_run(found: results.Results):
+def test_aggregates_are_of_suites_with_runs_and_of_each_task_s_own_end(found: results.Results):
     table = figures.aggregates(found.returns).set_index(["suite", "agent"])
-    assert table.loc[("DMControl, 7 tasks", "PO-MPC, λ = 1"), "runs"] == 2
+    assert table.loc[("DMControl", "λ = 1"), "runs"] == 2
+    assert set(table["tasks"]) == {1, 2}
     few = figures.aggregates(found.returns.query("task == 'hopper-stand'"))
-    assert list(few.query("tasks == 0")["IQM"]) == ["not run", "not run"]
+    assert set(few["suite"]) == {"small tasks"}
+    longer = found.returns.query("task == 'hopper-stand'").assign(task="walker-run")
+    longer = longer.assign(**{"env_step": 2 * longer["env_step"], "return": 1000.0})
+    both = pd.concat([found.returns.query("task == 'hopper-stand'"), longer])
+    (mean,) = figures.aggregates(both).query("agent == 'λ = 1'")["mean"]
+    assert mean == f"{(1.0 + (500 * 40 / 60 + 5) / 1000) / 2:.3f}"
 
 
 @pytest.fixture
@@ -344,7 +444,7 @@ def own(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
-NAMES = ("figure_1", "figure_5", "figure_5_at_hand", "figure_7_at_hand")
+NAMES = ("figure_1", "figure_5", "small_tasks_returns", "last_returns")
 
 
 def make(runs: Path, folder: Path) -> dict[str, bool]:
@@ -358,58 +458,86 @@ def test_figures_are_the_same_bytes_in_another_process_with_other_settings(
     with mpl.rc_context({"font.size": 20.0, "lines.linewidth": 9.0, "svg.hashsalt": None}):
         make(own, tmp_path / "here")
     command = [sys.executable, "-m", "pompc.figures", *NAMES, "--profile", str(own)]
-    subprocess.run([*command, "--out", str(tmp_path / "there")], check=True, capture_output=True)
-    for name in NAMES:
-        for ending in ("svg", "png"):
-            here, there = (tmp_path / where / f"{name}.{ending}" for where in ("here", "there"))
-            assert here.read_bytes() == there.read_bytes(), here.name
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "there")], check=True, capture_output=True, text=True
+    )
+    assert "figure_5: not run\nsmall_tasks_returns: drawn\n" in done.stdout
+    names = sorted(path.name for path in (tmp_path / "here").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "there").iterdir())
+    assert len(names) == 3 * 2 + 1  # each SVG and PNG, and the manifest
+    for name in names:
+        here, there = (tmp_path / where / name for where in ("here", "there"))
+        assert here.read_bytes() == there.read_bytes(), name
 
 
-def test_only_what_changed_is_drawn_again(own: Path, tmp_path: Path):
+def test_a_notebook_gets_the_svg(own: Path):
+    (figure, _) = figures.show("small_tasks_returns", results.collect(str(own)))
+    with mpl.rc_context({"font.size": 20.0}):
+        shown = figure._repr_svg_()  # pyright: ignore
+    assert shown.count("</svg>") == 1
+    assert not hasattr(figure, "_repr_png_")
+
+
+def test_a_figure_without_runs_goes_with_them(own: Path, tmp_path: Path):
     folder = tmp_path / "figures"
-    assert make(own, folder) == dict.fromkeys(NAMES, True)
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    assert make(own, folder) == dict.fromkeys(NAMES, False)
-    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    # Other returns of one run: the figures that draw it. Figure 5 shows other tasks, 1 none.
-    table = own / "walker-run" / "returns.csv"
-    table.write_text(table.read_text().replace("walker-run,pompc,9.0", "walker-run,pompc,9.00"))
-    assert make(own, folder) == {
-        "figure_1": False, "figure_5": False, "figure_5_at_hand": True, "figure_7_at_hand": True,
-    }  # fmt: skip
-    (folder / "figure_1.png").unlink()
-    assert make(own, folder)["figure_1"]
+    assert make(own, folder) == {name: name != "figure_5" for name in NAMES}
+    entry = manifest.read(folder)["small_tasks_returns"]
+    assert list(entry["runs"]) == ["own/hopper-stand", "own/walker-run"]
     shutil.rmtree(own / "walker-run")
-    assert make(own, folder)["figure_5_at_hand"]
-    assert list(manifest.read(folder)["figure_5_at_hand"]["runs"]) == ["own/hopper-stand"]
+    make(own, folder)
+    assert list(manifest.read(folder)["small_tasks_returns"]["runs"]) == ["own/hopper-stand"]
+    shutil.rmtree(own / "hopper-stand")
+    assert make(own, folder) == {name: name == "figure_1" for name in NAMES}
+    assert {path.name for path in folder.iterdir()} == {
+        "figure_1.png", "figure_1.svg", "manifest.json",
+    }  # fmt: skip
 
 
 def test_manifest_leads_from_a_figure_to_its_function_and_runs(own: Path, tmp_path: Path):
     make(own, tmp_path)
-    entry = manifest.read(tmp_path)["figure_7_at_hand"]
-    assert entry["function"] == "pompc.figures.paper.figure_7"
+    entry = manifest.read(tmp_path)["small_tasks_returns"]
+    assert entry["function"] == "pompc.figures.comparisons.returns"
     digests = {f"own/{run.name}": results.digest(run) for run in sorted(own.iterdir())}
     assert entry["runs"] == digests
-    assert set(entry["files"]) == {"figure_7_at_hand.svg", "figure_7_at_hand.png"}
-    assert len(entry["commit"] or "0" * 40) >= 40
+    names = {path: files.checksum(tmp_path / path) for path in entry["files"]}
+    assert entry["files"] == names
+    assert set(names) == {"small_tasks_returns.svg", "small_tasks_returns.png"}
 
 
-def test_changed_code_draws_everything_again(
-    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    make(own, tmp_path)
-    monkeypatch.setattr(manifest, "code_digest", lambda: "other")
-    assert make(own, tmp_path) == dict.fromkeys(NAMES, True)
+def test_shipped_figures_are_those_of_the_shipped_runs():
+    folder = Path(__file__).parents[2] / "figures" / "small"
+    small = results.collect("small")
+    without_data = {name for name, one in registry.FIGURES.items() if not one.table}
+    expected = without_data | {
+        name for name in registry.FIGURES if len(registry.drawn(name, small))
+    }
+    entries = manifest.read(folder)
+    assert set(entries) == expected
+    named = {name for entry in entries.values() for name in entry["files"]}
+    assert {path.name for path in folder.iterdir()} == named | {"manifest.json"}
+    for name, entry in entries.items():
+        drawn = set(registry.drawn(name, small)["run"])
+        assert entry["runs"] == {run: small.digests[run] for run in sorted(drawn)}, name
 
 
-def test_every_figure_can_be_drawn_without_runs():
+@pytest.mark.parametrize("name", [name for name, one in registry.FIGURES.items() if one.table])
+def test_a_figure_without_runs_is_one_line(name: str):
     nothing = results.collect("paper", Path("no such folder"))
-    for name in registry.FIGURES:
-        figure, caption = registry.show(name, nothing)
-        written_into = " ".join(texts(axes) for axes in figure.axes)
-        if registry.FIGURES[name].table:
-            assert "not run" in written_into, name
-            assert "No run of it is at hand." in caption
+    assert figures.draw(name, nothing) is None
+    (line,) = map(str, figures.show(name, nothing))
+    assert ": not run." in line
+    assert "`python -m pompc.sweep sweeps/" in line
+    assert ("hours of one H200" in line) == name.startswith("figure_")
+
+
+def test_figures_without_runs_share_a_line(found: results.Results):
+    (line,) = map(str, figures.show(["figure_2", "figure_5"], found._replace(
+        returns=found.returns.iloc[:0])))  # fmt: skip
+    assert line == (
+        "*Figure 2 and Figure 5: not run. 0 of 21 tasks are done; all agents of them would take an "
+        "estimated 611 hours of one H200:* `python -m pompc.sweep sweeps/paper.yaml`"
+    )
+    assert len(figures.show(["figure_2", "figure_5"], found)) == 4
 
 
 def test_command_line_says_what_is_wrong(own: Path):
@@ -430,7 +558,7 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
     table = runs(seeds=3, lams=(1.0, math.inf))
     unfinished = (table["lam"] == 1.0) & (table["seed"] == 2) & (table["env_step"] == 200)
     table = table.loc[~unfinished]  # so that λ = 1 is compared at 100 steps
-    (panel,) = figures.last_returns(table).axes
+    (panel,) = seed_returns.last_returns(table).axes
     assert panel.get_title(loc="left") == "Dog Run, after 0.1k to 0.2k environment steps"
     labels = [label.get_text() for label in panel.get_yticklabels()]
     assert labels == ["PO-MPC, λ = 1", "PO-MPC, λ = ∞"]
@@ -441,23 +569,21 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
         [(111, 0)], [(291, 1)],
     ]  # fmt: skip
     assert panel.yaxis_inverted()
-    found = figures.returns_by_seed(table)
-    assert found.loc[("Dog Run", "λ = 1")].tolist() == [100, 111, 110, 111, 112]
-    assert list(found.columns) == ["step", "mean", "seed 0", "seed 1", "seed 2"]
+    (first, _) = figures.returns_by_seed(table).to_dict("records")
+    assert first == {"task": "Dog Run", "agent": "λ = 1", "step": 100, "mean": "111",
+                     "seeds": "110, 111, 112"}  # fmt: skip
 
 
 def test_seeds_are_shown_of_tasks_that_several_agents_ran_if_there_are_any():
     alone = runs(seeds=1).assign(task="walker-walk")
-    assert set(seed_returns.compared(alone)["task"]) == {"walker-walk"}
+    assert set(seed_returns.compared_or_all(alone)["task"]) == {"walker-walk"}
     both = pd.concat([alone, runs(seeds=2, lams=(1.0, 3.0))])
-    assert set(seed_returns.compared(both)["task"]) == {"dog-run"}
-    found = figures.returns_by_seed(pd.concat([runs(1), runs(2, (3.0,))]))
-    assert found["seed 1"].tolist() == ["", 231]
-    assert seed_returns.compared(alone.iloc[:0]).empty
+    assert set(seed_returns.compared_or_all(both)["task"]) == {"dog-run"}
+    assert seed_returns.compared_or_all(alone.iloc[:0]).empty
 
 
 def test_bars_of_speed_are_the_benchmark_s_and_stand_beside_the_right_peer():
-    panels = figures.decisions_per_second().axes
+    panels = speed.decisions_per_second().axes
     assert len(panels) == len(speed.TABLES)
     for panel, path in zip(panels, speed.TABLES, strict=True):
         rows = json.loads(path.read_text())["rows"]
