@@ -44,7 +44,7 @@ lint: .venv/installed  ## Check style and types
 tutorials: .venv/installed  ## Execute the tutorials anew and store their outputs
 	@for page in book/tutorials/*.ipynb; do echo $$page; $(BIN)/python -c \
 		"import sys, nbformat, nbclient; page = nbformat.read(sys.argv[1], 4); \
-		nbclient.NotebookClient(page, record_timing=False).execute(cwd='book/tutorials'); \
+		nbclient.NotebookClient(page, record_timing=False, coalesce_streams=True).execute(cwd='book/tutorials'); \
 		nbformat.write(page, sys.argv[1])" $$page; done
 
 # LAB takes options of JupyterLab's: make lab LAB="--no-browser --port 9000"

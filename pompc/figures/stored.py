@@ -25,13 +25,12 @@ class Stored(Figure):
         buffer = io.BytesIO()
         with style.settings():
             self.savefig(buffer, format="png", dpi=2 * _PIXELS, metadata={"Software": None})
-        width, height = (round(_PIXELS * inches) for inches in self.get_size_inches())
-        return buffer.getvalue(), {"width": width, "height": height}
+        return buffer.getvalue(), {"width": round(_PIXELS * self.get_figwidth())}
 
 
 def panels(
     rows: int, columns: int, height: float, width: float = _PAGE, sharey: bool = False
-) -> tuple[Stored, np.ndarray]:
+) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes `[rows, columns]`; the height of a row in inches."""
     figure = Stored(figsize=(width, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey)

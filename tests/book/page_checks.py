@@ -46,13 +46,27 @@ _SEARCH_FIELDS = """
 const fields = seen('.search-button-field, input[type="search"]').length;
 return fields > 1 ? [`${fields} search fields are seen`] : [];
 """
-_FIGURES = "seen('article figure img, article .cell_output img')"
+_FIGURES = "seen('article figure img, article .cell_output img, article p > img:only-child')"
+_SIZE = """
+const size = image => {  // of what is drawn, without padding
+  const style = getComputedStyle(image);
+  const [left, right, top, bottom] = ['Left', 'Right', 'Top', 'Bottom']
+    .map(side => parseFloat(style['padding' + side]));
+  return [image.clientWidth - left - right, image.clientHeight - top - bottom];
+};
+"""
 _COARSE_FIGURES = f"""
-return {_FIGURES}.filter(image => {{
-  const drawing = /\\.svg([?#]|$)|^data:image\\/svg/.test(image.src);
-  return !drawing && image.naturalWidth < 2 * image.getBoundingClientRect().width - 1;
+{_SIZE} return {_FIGURES}.filter(image => {{
+  const other = /\\.(svg|gif|webp)([?#]|$)|^data:image\\/svg/.test(image.src);  // or it moves
+  return !other && image.naturalWidth < 2 * size(image)[0] - 1;
 }}).map(image => `a figure has ${{image.naturalWidth}} pixels in a width of `
-  + `${{Math.round(image.getBoundingClientRect().width)}}: ${{image.alt}}`);
+  + `${{Math.round(size(image)[0])}}: ${{image.alt}}`);
+"""
+_STRETCHED_FIGURES = f"""
+{_SIZE} return {_FIGURES}.filter(image => {{
+  const [width, height] = size(image);
+  return Math.abs(width / height * image.naturalHeight / image.naturalWidth - 1) > 0.03;
+}}).map(image => 'a figure is stretched: ' + image.alt);
 """
 _NO_CAPTIONS = f"""
 return {_FIGURES}.filter(image => {{
@@ -65,6 +79,7 @@ _EVERYWHERE = {
     "search fields": _SEARCH_FIELDS,
     "captions": _NO_CAPTIONS,
     "sharpness": _COARSE_FIGURES,
+    "proportions": _STRETCHED_FIGURES,
 }
 _WIDE = {"cut code": _CUT_CODE, "cut tables": _CUT_TABLES}  # a telephone scrolls them
 _RESULTS = {"open code": _OPEN_CODE}

@@ -41,15 +41,22 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
         f"<div class='cell_output'>{FIGURE.format(DRAWING, CAPTION)}</div>",
         f"<div class='cell_output'><img src='{DRAWING}' alt='Two lines.'></div>", "no caption",
     ),
+    "captions, of an image alone": (
+        FIGURE.format(DRAWING, CAPTION), f"<p><img src='{DRAWING}' alt='Two lines.'></p>",
+        "no caption",
+    ),
     "sharpness": (FIGURE.format("600.png", ""), FIGURE.format("500.png", ""), "500 pixels"),
     "sharpness, of a drawing": (FIGURE.format(DRAWING, ""), FIGURE.format("300.png", ""), "300"),
+    "proportions": (
+        FIGURE.format("600.png", ""), FIGURE.format("600.png' height='40", ""), "stretched",
+    ),
 }  # fmt: skip
 
 
 def found_in(browser: Browser, folder: Path, body: str, check: str) -> list[str]:
     """Return what a check finds on a page of this body."""
     for width in (300, 500, 600):
-        imageio.imwrite(folder / f"{width}.png", np.zeros((9, width), np.uint8))
+        imageio.imwrite(folder / f"{width}.png", np.zeros((90, width), np.uint8))
     page = folder / "page.html"
     page.write_text(f"<!doctype html><meta charset='utf-8'><article style='width: 800px'>{body}")
     browser.resize(1280)
