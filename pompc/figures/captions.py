@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from pompc.results.read_runs import CELL, Results
-from pompc.settings.presets import PAPER
+from pompc.settings.config import preset_values
 
 _NAMED = 3  # commits at most that a caption names
+_PAPER_DECISIONS = preset_values("paper")["steps"]
 
 
 class Markdown(str):
@@ -61,11 +62,11 @@ def _scale(table: pd.DataFrame) -> str:
     if table.empty:
         return "It holds no runs, so that every cell says *not run*."
     runs = f"{len(set(table['run']))} runs of {', '.join(sorted(set(table['task'])))}: "
-    if set(table["preset"]) == {"paper"} and max(table["decision"]) >= PAPER["steps"]:
+    if set(table["preset"]) == {"paper"} and max(table["decision"]) >= _PAPER_DECISIONS:
         return runs + origin(table)
     return (
         f"These runs are small-scale, and no test of the paper's claims at its own scale, which is "
-        f"{_digits(PAPER['steps'])} decisions on dog, humanoid and HumanoidBench tasks with the "
+        f"{_digits(_PAPER_DECISIONS)} decisions on dog, humanoid and HumanoidBench tasks with the "
         f"preset `paper`. They are {runs}{origin(table)}"
     )
 
