@@ -25,7 +25,9 @@ from pompc import make_env
 from pompc.bench import __main__ as bench
 from pompc.settings import methods
 from pompc.settings.config import Config
-from pompc.settings.presets import PAPER
+from pompc.settings.fields import Fields
+from pompc.settings.kinds import settings_of
+from pompc.settings.tables import settings_table
 
 ROOT = Path(__file__).parent.parent
 # In pieces, so that this file does not hold what it looks for.
@@ -193,14 +195,19 @@ def test_notation_names_keys_that_exist_and_all_of_table_3():
     assert all(len(row) == 5 for row in rows)
     keys = {name for row in rows for name in names(row[3])}
     assert keys <= {field.name for field in dataclasses.fields(Config)}
-    assert set(PAPER) - {"evaluate_every"} <= keys
+    about = settings_of(Fields)
+    assert {name for name in about if re.search(r"Table 3|B\.4", about[name].paper)} <= keys
 
 
 def test_the_page_on_methods_prints_their_table():
     page = (ROOT / "book/methods.md").read_text()
-    for row in methods.table():
+    for row in methods.methods_table():
         cells = [value.replace("|", r"\|") for value in row.values()]
         assert f"| {' | '.join(cells)} |\n" in page
+
+
+def test_the_page_on_settings_prints_all_of_them():
+    assert settings_table() in (ROOT / "book/api/settings.md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "book").glob("**/*.md")), ids=lambda p: p.stem)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pompc.figures.tasks import hours, title
 from pompc.results.read_runs import CELL, Results
-from pompc.settings.presets import PAPER
+from pompc.settings.config import preset_values
 
 _COMMAND = "python -m pompc.sweep sweeps/"
 _MARK = (  # that sphinx-design has on what can be unfolded
@@ -18,6 +18,7 @@ _MARK = (  # that sphinx-design has on what can be unfolded
     'stroke="currentColor" stroke-width="1.5"/></svg></span>'
 )
 _NAMED = 3  # commits at most that a caption names
+_PAPER_DECISIONS = preset_values("paper")["steps"]
 
 
 class Markdown(str):
@@ -103,11 +104,11 @@ def _scale(table: pd.DataFrame) -> str:
     if table.empty:
         return "It holds no runs."
     runs = f"{len(set(table['run']))} runs of {', '.join(sorted(set(table['task'])))}: "
-    if set(table["preset"]) == {"paper"} and max(table["decision"]) >= PAPER["steps"]:
+    if set(table["preset"]) == {"paper"} and max(table["decision"]) >= _PAPER_DECISIONS:
         return runs + origin(table)
     return (
         f"These runs are small-scale, and no test of the paper's claims at its own scale, which is "
-        f"{_digits(PAPER['steps'])} decisions on dog, humanoid and HumanoidBench tasks with the "
+        f"{_digits(_PAPER_DECISIONS)} decisions on dog, humanoid and HumanoidBench tasks with the "
         f"preset `paper`. They are {runs}{origin(table)}"
     )
 

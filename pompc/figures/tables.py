@@ -16,7 +16,7 @@ from pompc.figures.curves import agents, final
 from pompc.figures.panels import short_name
 from pompc.figures.tasks import DMCONTROL, title
 from pompc.results.intervals import mean_interval
-from pompc.settings.presets import LAPTOP, PAPER
+from pompc.settings.config import preset_values
 
 NUMBERS = runs.ROOT / "book" / "paper_numbers.csv"  # every number that we copied from the paper
 _COLUMNS = ["table", "page", "method", "lam", "prior", "task", "quantity", "value", "interval"]
@@ -144,7 +144,7 @@ def table_3() -> pd.DataFrame:
         presets = (
             [_CHOICES[name], "the same"]
             if key is None
-            else [_plain(p[key]) for p in (PAPER, LAPTOP)]
+            else [_plain(p[key]) for p in map(preset_values, ("paper", "laptop"))]
         )
         rows.append({"hyper-parameter": name, "Table 3": row["value"], "key": key or "",
                      "preset paper": presets[0], "preset laptop": presets[1]})  # fmt: skip

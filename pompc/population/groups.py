@@ -8,7 +8,6 @@ Axes: `P` agents of the population, `G` agents of one group.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -26,13 +25,7 @@ from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
 from pompc.errors import ConfigError
 from pompc.settings.config import Config
-
-# What agents of one group may differ in: `Hypers` and keys, which are arrays.
-_TRACED = (
-    "method", "lam", "prior", "seed", "entropy_coef", "entropy_at_infinity", "cross_entropy_coef",
-    "cloning_coef",
-)  # fmt: skip
-
+from pompc.settings.kinds import shared_values
 
 REPLAY_SHARE = 0.6  # of the device's memory; networks, batches and activations need the rest
 
@@ -86,19 +79,14 @@ def make_population(agents: Sequence[Config], observation_dim: int, action_dim: 
     """Group agents that can share a program; the population is ordered by group."""
     found: dict[tuple[Any, Parts], list[Config]] = {}
     for config in agents:
-        found.setdefault((_shape(config), parts(config)), []).append(config)
+        # They may differ in their `Hypers` and keys alone, which are arrays.
+        found.setdefault((shared_values(config), parts(config)), []).append(config)
     groups, start = [], 0
     for (_, needed), members in found.items():
         rows = slice(start, start := start + len(members))
         world = WorldModel(members[0], observation_dim, action_dim)
         groups.append(Group(tuple(members), world, needed, rows))
     return Population(tuple(groups))
-
-
-def _shape(config: Config) -> tuple[Any, ...]:
-    """Return everything of a configuration that may not differ within a group."""
-    names = [field.name for field in dataclasses.fields(config) if field.name not in _TRACED]
-    return tuple(getattr(config, name) for name in names)
 
 
 def initial_arguments(population: Population) -> tuple[Array, Any]:

@@ -5,7 +5,6 @@ A run that cannot be read is named and left out; a figure shows what is there, a
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +17,8 @@ import pandas as pd
 from pompc import runs
 from pompc.errors import ConfigError, nearest
 from pompc.runs import files
-from pompc.settings.config import Config
+from pompc.settings.config import Config, retired_values
+from pompc.settings.kinds import options_of
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
 PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
@@ -246,12 +246,8 @@ def _describe(agents: Sequence[dict[str, Any]], row: Mapping[Any, Any]) -> dict[
     identity = [*CELL, "seed"]
     for agent in agents:
         if all(agent[name] == row[name] for name in identity):
-            defaults = {
-                field.name: field.default
-                for field in dataclasses.fields(Config)
-                if field.default is not dataclasses.MISSING
-            }
-            settings = {k: v for k, v in (defaults | agent).items() if k not in _REPEATED}
+            values = options_of(Config) | retired_values(agent["task"]) | agent
+            settings = {k: v for k, v in values.items() if k not in _REPEATED}
             text = json.dumps(settings, sort_keys=True)
             key = hashlib.sha256(text.encode()).hexdigest()[:12]
             return {"settings": key, "preset": agent["preset"]}

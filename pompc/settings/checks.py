@@ -1,44 +1,13 @@
-"""What a configuration accepts, and the sentences on what it does not."""
+"""Checks of a configuration, and their error messages. Ranges of single settings are in `kinds`."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from pompc import envs
 from pompc.errors import ConfigError, nearest
+from pompc.settings.kinds import allowed
 from pompc.settings.methods import METHODS, PRIORS
-
-_CHOICES = {
-    "seeding": ("policy", "uniform"),
-    "training_action": ("elite", "gaussian"),
-    "evaluation_action": ("elite", "mean"),
-    "planner_heads": ("pair", "all"),
-    "planner_dtype": ("float32", "bfloat16"),
-    "policy_heads": ("pair", "all"),
-    "target_heads": ("min_pair", "mean_pair", "mean_all"),
-    "critic": ("q", "v"),
-    "policy_form": ("clipped", "squashed"),
-    "clone_mean": ("plan", "elite"),
-    "kl_reduction": ("sum", "mean"),
-    "time_weights": ("horizon", "sum"),
-    "reanalyse_order": ("before", "after"),
-    "terminations": ("use", "ignore"),
-    "matmul_precision": ("auto", "float32", "tf32"),
-    "replay_memory": ("auto", "device", "host"),
-}
-_AT_LEAST_ONE = (
-    "steps", "seeds", "update_every", "evaluate_every", "evaluation_episodes",
-    "buffer_size", "encoder_dim", "encoder_layers", "latent_dim", "hidden_dim", "value_nets",
-    "simnorm_dim", "horizon", "mppi_iterations", "plan_samples", "elites", "batch_size",
-    "reanalyse_batch", "reanalyse_interval",
-)  # fmt: skip
-_NOT_NEGATIVE = (
-    "seed", "policy_samples", "encoder_learning_rate", "scale_start", "clone_std_min",
-    "max_grad_norm", "min_plan_std", "max_plan_std", "temperature", "consistency_coef",
-    "reward_coef", "value_coef", "kl_value_coef", "entropy_coef", "target_rate", "scale_rate",
-    "weight_decay", "cross_entropy_coef", "cloning_coef",
-)  # fmt: skip
 
 
 def check(config: Any) -> None:
@@ -48,25 +17,18 @@ def check(config: Any) -> None:
         if name in ("lam", "prior"):
             fixed = f"{value!r}, which is what makes method {config.method}"
             _require(getattr(config, name) == value, config, name, fixed)
-    for name, allowed in _CHOICES.items():
-        check_choice(name, getattr(config, name), allowed)
-    for name in _AT_LEAST_ONE:
-        _require(getattr(config, name) >= 1, config, name, "at least 1")
-    for name in _NOT_NEGATIVE:
-        value = getattr(config, name)
-        _require(value >= 0 and math.isfinite(value), config, name, "a finite number >= 0")
-    for name in ("discount", "time_discount", "target_rate", "scale_rate", "dropout"):
-        _require(0 <= getattr(config, name) <= 1, config, name, "between 0 and 1")
-    _require(config.lam >= 0, config, "lam", "a number >= 0, or inf")
+    for name, (_, choices, numbers) in allowed(type(config)).items():
+        if choices:
+            check_choice(name, getattr(config, name), choices)
+        if numbers:
+            _require(numbers.holds(getattr(config, name)), config, name, numbers.words)
     _check_sizes(config)
+    _check_combinations(config)
 
 
 def _check_sizes(config: Any) -> None:
-    repeat = envs.action_repeat(config.task)
-    fits = config.action_repeat == repeat
-    _require(fits, config, "action_repeat", f"{repeat} for {config.task}")
-    # A transition is complete, and can be learned from, with the decision after it.
-    _require(config.seeding_decisions >= 2, config, "seeding_decisions", "at least 2")
+    """Raise ConfigError for sizes that do not fit each other."""
+    repeat = config.action_repeat
     least = (config.seeding_decisions + 1) * repeat
     reason = f"at least {least} environment steps, since seeding alone takes {least - repeat}"
     _require(config.steps >= least, config, "steps", reason)
@@ -78,28 +40,15 @@ def _check_sizes(config: Any) -> None:
     _require(fits, config, "elites", f"at most plan_samples = {config.plan_samples}")
     fits = config.reanalyse_batch <= config.batch_size
     _require(fits, config, "reanalyse_batch", f"at most batch_size = {config.batch_size}")
-    for name in (
-        "temperature",
-        "learning_rate",
-        "policy_adam_eps",
-        "clone_std_factor",
-        "seeding_plan_std",
-    ):
-        positive = 0 < getattr(config, name) < math.inf
-        _require(positive, config, name, "a finite number greater than 0")
     for low, high in (("symlog_min", "symlog_max"), ("log_std_min", "log_std_max")):
-        for name in (low, high):
-            _require(math.isfinite(getattr(config, name)), config, name, "a finite number")
         bound = getattr(config, high)
         _require(getattr(config, low) < bound, config, low, f"less than {high} = {bound}")
     for name in ("steps", "evaluate_every"):
         whole = getattr(config, name) % repeat == 0
         _require(whole, config, name, f"a multiple of the action repeat, {repeat}")
     _require(config.dropout < 1, config, "dropout", "less than 1")
-    _require(config.bins >= 2, config, "bins", "at least 2")
     ordered = config.min_plan_std <= config.max_plan_std
     _require(ordered, config, "min_plan_std", f"at most max_plan_std = {config.max_plan_std}")
-    _check_combinations(config)
 
 
 def _check_combinations(config: Any) -> None:
@@ -120,10 +69,10 @@ def _check_combinations(config: Any) -> None:
 
 
 def convert(name: str, value: Any, kind: str) -> Any:
-    """Return what a notebook or a JSON file holds as `str`, `int`, `float` or `bool`, its `kind`.
+    """Return a value from a notebook or a JSON file as its `kind`: str, int, float or bool.
 
     Raises:
-        ConfigError: if it is none.
+        ConfigError: if the value is of another type.
     """
     try:
         if kind == "float" and not isinstance(value, bool):

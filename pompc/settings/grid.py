@@ -1,4 +1,4 @@
-"""The grid of a population: lists of methods, λ and priors, times a number of seeds."""
+"""The agents of a population: all combinations of methods, λ, priors and seeds."""
 
 from __future__ import annotations
 
@@ -11,34 +11,38 @@ from pompc.settings.checks import check_choice, convert
 from pompc.settings.methods import METHODS
 
 AXES = ("method", "lam", "prior")  # of the grid; `seeds` is a count
-_DEFAULTS = {"method": "pompc", "lam": 1.0, "prior": "reverse_kl"}
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a value as a list; "[0, 0.1, inf]", as a command line gives it, is one too."""
+    """Return a value as a list. The text "[0, 0.1, inf]", from a command line, becomes a list."""
     if isinstance(value, str) and value.strip().startswith("["):
         parts = value.strip().removeprefix("[").removesuffix("]").split(",")
         return [part.strip().strip("'\"") for part in parts if part.strip()]
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def points(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+def points(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return `method`, `lam`, `prior` and `seed` of every agent that the settings ask for.
 
-    A method that fixes λ or its prior stands for itself, whatever the lists; λ = 0 reads no prior,
-    so that it is there once.
+    A method that fixes λ or its prior ignores the list of the others. λ = 0 reads no prior, so
+    that a list of priors adds no agents there.
+
+    Args:
+        settings: what was given by name.
+        defaults: the value of every setting that was not.
 
     Raises:
         ConfigError: for an unknown method, an empty list, or a value that no method takes.
     """
-    given = {name: listed(settings.get(name, _DEFAULTS[name])) for name in AXES}
+    given = {name: listed(settings.get(name, defaults[name])) for name in AXES}
     given["lam"] = [convert("lam", value, "float") for value in given["lam"]]
     for name, values in given.items():
         if not values:
             raise ConfigError(f"{name} is an empty list, but a population needs at least one value")
     for method in given["method"]:
         check_choice("method", method, tuple(METHODS))
-    seeds = _seeds(settings)
+    first, count = (convert(n, settings.get(n, defaults[n]), "int") for n in ("seed", "seeds"))
+    seeds = [first + index for index in range(max(count, 1))]  # fewer than 1: refused later
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for method in given["method"]:
         lams, priors = (_values(name, given, settings, method) for name in ("lam", "prior"))
@@ -62,15 +66,7 @@ def _values(
 
 
 def _reads_prior(method: str, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a method reads a prior where λ is 0: it fixes one, or Eq. (34) weighs it."""
+    """Return whether a method with λ = 0 reads a prior: it fixes one, or Eq. (34) has a weight."""
     given = settings.get("cross_entropy_coef", 0.0)
     cross_entropy = convert("cross_entropy_coef", given, "float")
     return "prior" in METHODS[method].settings or cross_entropy > 0
-
-
-def _seeds(settings: Mapping[str, Any]) -> list[int]:
-    seed, count = (
-        convert(name, settings.get(name, default), "int")
-        for name, default in (("seed", 0), ("seeds", 1))
-    )
-    return [seed + index for index in range(max(count, 1))]  # fewer than 1: refused later

@@ -1,4 +1,4 @@
-"""The table of methods: each is a point of configuration, never a fork of the code."""
+"""The methods: each is a row of settings, never a fork of the code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRIORS = {
 
 
 class Method(NamedTuple):
-    """One row of the table; what `settings` does not name comes from the preset."""
+    """One method. Settings that it does not name come from the preset."""
 
     summary: str
     policy_loss: str  # in the notation of Eq. (18), before the sum over time
@@ -106,8 +106,8 @@ METHODS = {
 }
 
 
-def table() -> list[dict[str, str]]:
-    """Return the table of methods as text: what each is, minimises, comes from and sets."""
+def methods_table() -> list[dict[str, str]]:
+    """Return the table of book/methods.md, a row a method."""
     return [
         {
             "method": f"`{name}`",

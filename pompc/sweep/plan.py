@@ -17,8 +17,9 @@ from pompc import runs, runtime
 from pompc.errors import ConfigError, nearest
 from pompc.population import cost
 from pompc.population.groups import REPLAY_SHARE, initial_bytes, replay_bytes
-from pompc.settings.config import Config
+from pompc.settings.config import Config, retired_values
 from pompc.settings.grid import listed
+from pompc.settings.kinds import options_of
 from pompc.settings.methods import METHODS
 from pompc.sweep.trained import Trained
 from pompc.training.trained_agent import population_of
@@ -195,9 +196,10 @@ def _folder_name(config: Config) -> str:
 
 
 def _chosen(agent: Config) -> dict[str, Any]:
-    """Return the fields of one agent that have no default, or another value."""
-    values = ((field, getattr(agent, field.name)) for field in dataclasses.fields(agent))
-    return {field.name: value for field, value in values if value != field.default}
+    """Return the settings of one agent, without options at their default."""
+    values, options = dataclasses.asdict(agent), options_of(agent)
+    chosen = {name: value for name, value in values.items() if options.get(name) != value}
+    return chosen | retired_values(agent.task)
 
 
 def _agent_bytes(config: Config) -> float:

@@ -10,7 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from pompc.runs.room import gigabytes
-from pompc.settings.config import PRESETS, Config
+from pompc.settings.config import Config
+from pompc.settings.fields import PRESETS
 
 
 def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
