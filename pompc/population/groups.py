@@ -8,6 +8,7 @@ Axes: `P` agents of the population, `G` agents of one group.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
