@@ -19,8 +19,9 @@ class Range(NamedTuple):
 # Types of settings. Choices are `Literal`s, and what has no limits is a plain `bool` or `str`.
 Count = Annotated[int, Range("at least 1", lambda number: number >= 1)]
 AtLeastTwo = Annotated[int, Range("at least 2", lambda number: number >= 2)]
-NotNegative = Annotated[float, Range("a finite number >= 0", lambda number: 0 <= number < math.inf)]
-NotNegativeInt = Annotated[int, get_args(NotNegative)[1]]
+_NOT_NEGATIVE = Range("a finite number >= 0", lambda number: 0 <= number < math.inf)
+NotNegative = Annotated[float, _NOT_NEGATIVE]
+NotNegativeInt = Annotated[int, _NOT_NEGATIVE]
 Positive = Annotated[
     float, Range("a finite number greater than 0", lambda number: 0 < number < math.inf)
 ]
@@ -46,7 +47,10 @@ def setting(default: Any, meaning: str, paper: str = "", *, per_agent: bool = Fa
 
 
 def option(default: Any, meaning: str, paper: str = "", *, per_agent: bool = False) -> Any:
-    """Make a field for a choice that may be added later: at its default nothing changes."""
+    """Make a field for a choice whose default is how the code was before it could be chosen.
+
+    At its default it is left out of a job's name, so that a new option renames no job.
+    """
     return _field(default, Setting(meaning, paper, option=True, per_agent=per_agent))
 
 
