@@ -32,7 +32,7 @@ def variances(tables: dict[str, pd.DataFrame], parameter: str = "mean") -> Figur
     """Draw the score estimator's variances, one panel for each table, over its column.
 
     Args:
-        tables: name of a column -> what `measure.sweep` returned over it.
+        tables: name of a column -> what `variances.sweep` returned over it.
         parameter: what the gradient is taken by.
 
     Raises:
@@ -81,7 +81,7 @@ def baselines(
 
 @style.settings()
 def estimators(table: pd.DataFrame, parameter: str = "mean") -> Figure:
-    """Draw the variances of `measure.compare` as bars, one group for each estimator."""
+    """Draw the variances of `variances.compare` as bars, one group for each estimator."""
     shown = table.query("parameter == @parameter")
     figure, grid = panels(1, 1, 3.8)
     axes = grid[0, 0]
