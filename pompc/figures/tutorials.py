@@ -32,7 +32,7 @@ def variances(tables: dict[str, pd.DataFrame], parameter: str = "mean") -> Figur
     """Draw the score estimator's variances, one panel for each table, over its column.
 
     Args:
-        tables: name of a column -> what `measure.sweep` returned over it.
+        tables: name of a column -> what `variances.sweep` returned over it.
         parameter: what the gradient is taken by.
 
     Raises:
@@ -81,7 +81,7 @@ def baselines(
 
 @style.settings()
 def estimators(table: pd.DataFrame, parameter: str = "mean") -> Figure:
-    """Draw the variances of `measure.compare` as bars, one group for each estimator."""
+    """Draw the variances of `variances.compare` as bars, one group for each estimator."""
     shown = table.query("parameter == @parameter")
     figure, grid = panels(1, 1, 3.8)
     axes = grid[0, 0]
@@ -101,7 +101,7 @@ def estimators(table: pd.DataFrame, parameter: str = "mean") -> Figure:
 def convergence(
     curves: dict[str, np.ndarray], ylabel: str, bound: np.ndarray | None = None
 ) -> Figure:
-    """Draw sequences `[I]` on a logarithmic scale, and beside them a bound `[I]`, dashed."""
+    """Draw sequences `[I]` on a logarithmic scale, and a bound `[I]`, dashed."""
     figure, grid = panels(1, 1, 3.6)
     axes = grid[0, 0]
     for (name, curve), color in zip(curves.items(), _PALETTE, strict=False):
@@ -178,7 +178,7 @@ def _draw_moves(axes: Axes, policy: np.ndarray, shape: tuple[int, int]) -> None:
 
 @style.settings()
 def fits(actions: np.ndarray, planners: np.ndarray, fitted: dict[str, np.ndarray]) -> Figure:
-    """Draw the density of planners as an area, and those of Gaussians fitted to them.
+    """Draw the density of planners as an area, and Gaussians fitted to them as lines.
 
     Args:
         actions: `[G]`.

@@ -1,4 +1,4 @@
-"""An equation beside its function and its test, for the tutorial that reads the code."""
+"""The function and the test of each numbered equation, for the tutorial that reads the code."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Moments(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """The three references beside one another."""
+    """Moments of a gradient under each of the three references."""
 
     replayed: Moments
     unnormalised: Moments

@@ -98,7 +98,7 @@ def measure_run(
 
     Args:
         run_dir: the run, with its checkpoints.
-        sizes: as there.
+        sizes: how many rows, neighbours and planners of an update.
         seed: of the draw of rows.
         agent: which one of a population.
 
@@ -145,8 +145,8 @@ def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
         generator: of the bootstrap.
 
     Returns:
-        One row for each parameter and estimator; of each g2 the ratio, and in how many rows of
-        the buffer that of the normalised one exceeds 1, as the other's never does (Eq. 52).
+        One row for each parameter and estimator: the ratio of each g2, and the number of rows
+        where the normalised g2 has the larger variance. The other g2 never has (Eq. 52).
     """
     lines = []
     for parameter in PARAMETERS:

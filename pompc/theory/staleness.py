@@ -100,7 +100,7 @@ def fit_prior(buffer: Buffer, forward: bool = False) -> Prior:
     """Return the prior that minimises Eq. (12), or Eq. (13) where `forward`, over a buffer.
 
     Reverse: means by least squares weighted with the planners' precisions, and the mean precision.
-    Forward: plain least squares, and the mean variance with that of the residuals added.
+    Forward: plain least squares, and the mean variance plus the variance of the residuals.
     """
     mean, std = buffer.plan.mean[:, 0], buffer.plan.std[:, 0]
     root = np.ones_like(std) if forward else 1.0 / std

@@ -97,7 +97,7 @@ def bellman_backup(
 def evaluate(mdp: MDP, policy: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     r"""Return Q^{π, λ} `[S, A]`, the fixed point of `bellman_backup`, by solving for it.
 
-    With Eq. (20) the values are those of an ordinary policy evaluation whose reward pays the KL:
+    With Eq. (20) this is an ordinary policy evaluation whose reward pays the KL:
     $V = (I - \gamma P_\pi)^{-1} (\mathbb{E}_\pi[r] - \lambda\, \mathrm{KL}[\pi \,\|\, \pi_p])$.
 
     Raises:

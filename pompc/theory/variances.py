@@ -134,7 +134,7 @@ def measure(
 
 
 def nearest_rows(observations: np.ndarray, row: int, count: int) -> np.ndarray:
-    """Return the `count` rows `[count]` whose observations `[C, O]` are nearest to that of `row`.
+    """Return the `count` rows `[count]` with the observations `[C, O]` nearest to `row`.
 
     Distances are Euclidean, each entry in units of its standard deviation over the buffer.
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from browser import Browser
 
-_SEEN = """
+_SEEN = r"""
 const shown = element => element.checkVisibility({visibilityProperty: true});
 const all = selector => [...document.querySelectorAll(selector)];
 const seen = selector => all(selector).filter(shown);
-const start = element => element.textContent.trim().slice(0, 60);
+const start = element => element.textContent.trim().replace(/\s+/g, ' ').slice(0, 60);
 """
 # A table that nothing has rendered is a paragraph, or printed, and begins with its pipes.
 _RAW_TABLES = r"""

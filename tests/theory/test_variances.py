@@ -198,7 +198,7 @@ def test_what_cannot_be_measured_ends_with_one_sentence(
 
 
 def test_a_table_of_a_buffer_that_is_missing_or_another_is_named(tmp_path: Path):
-    with pytest.raises(ConfigError, match=r"python -m pompc\.theory\.buffer makes it"):
+    with pytest.raises(ConfigError, match=r"python -m pompc\.theory\.replay_buffer makes it"):
         replay_buffer.read(tmp_path / "nowhere.csv")
     (tmp_path / "other.csv").write_text("row\n1\n")
     with pytest.raises(ConfigError, match="lacks task, method"):
