@@ -53,11 +53,14 @@ def hypers(config: Config) -> Hypers:
 
 
 def parts(config: Config) -> Parts:
-    """Return what one agent needs: λ = 0 reads no prior, λ = inf no Q^λ."""
+    """Return what one agent needs: λ = 0 reads no prior, λ = inf no Q^λ.
+
+    Without the KL in its target Q^λ would be a second Q^π_s, so that there is none.
+    """
     reads_prior = config.lam > 0 or config.cross_entropy_coef > 0
     return Parts(
         prior=reads_prior and config.prior != "replay",
-        kl_value=0 < config.lam < math.inf,
+        kl_value=0 < config.lam < math.inf and config.kl_in_target,
         kl=reads_prior,
         reanalyse=config.reanalyse_order if config.lam > 0 else "",
         policy=True,

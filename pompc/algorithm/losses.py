@@ -37,9 +37,9 @@ def over_time(config: Config, values: Array, mask: Array) -> Array:
     return discounted_mean(values, mask, config.time_discount, config.time_weights)
 
 
-def masked_mean(values: Array, mask: Array) -> Array:
-    """Return the mean of `[H, B]` over the transitions that belong to their episode."""
-    return jnp.sum(values * mask) / jnp.sum(mask)
+def masked_mean(values: Array, mask: Array, at_least: float = 0.0) -> Array:
+    """Return the mean of `[H, B]` where `mask` is 1, of `at_least` so many values."""
+    return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), at_least)
 
 
 def consistency_loss(predicted: Array, encoded: Array) -> Array:

@@ -9,7 +9,7 @@ from jax import Array
 from pompc.algorithm import replay
 from pompc.algorithm.agent import AgentState, make_plan, stored_plan
 from pompc.algorithm.loss_weights import Parts
-from pompc.algorithm.losses import Metrics
+from pompc.algorithm.losses import Metrics, masked_mean
 from pompc.algorithm.maths import Gaussian
 from pompc.algorithm.networks import Params
 from pompc.algorithm.replay import Batch, Replay
@@ -52,7 +52,7 @@ def update(
     if parts.reanalyse == "before":  # lines 14 to 19
         batch, plans = replan(world, state, old.encoder, batch, plan_key, reanalyse_now)
     planner, next_planner = planners(world, batch)  # line 20
-    metrics: Metrics = {"plan_std": jnp.mean(batch.plan.std)}
+    metrics: Metrics = {"plan_std": plan_std(batch.plan)}
     # Line 23 goes first: its latents are those of the model before its step, as in all public
     # code, so that its result is the same; and Eq. (17) sees the prior of this update, although
     # Q^λ is stepped together with the model.
@@ -127,6 +127,15 @@ def reanalyse(
     plans = jax.lax.map(plan_anew, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
     return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
+
+
+def plan_std(plan: Gaussian) -> Array:
+    """Return the mean standard deviation of plans `[H + 1, B, A]`; 0 if there is none yet.
+
+    While seeding nothing is planned: those rows hold N(0, σ_max²), whose mean is exactly 0.
+    """
+    planned = jnp.any(plan.mean != 0.0, axis=-1)
+    return masked_mean(jnp.mean(plan.std, axis=-1), planned, at_least=1.0)
 
 
 def planners(world: WorldModel, batch: Batch) -> tuple[Gaussian, Gaussian]:

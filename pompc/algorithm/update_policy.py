@@ -154,7 +154,7 @@ def step_policy(
 ) -> tuple[AgentState, Metrics]:
     """Step the sampling policy on Eq. (18), planner `[H, B, A]`; update S_Q.
 
-    An agent without Q^λ (λ = 0, where the two are equal) takes Q^π_s.
+    An agent without Q^λ (λ = 0, or no KL in the target: the two are equal) takes Q^π_s.
     """
     config = world.config
     latents, mask = policy_latents(world, rollout, batch)

@@ -10,6 +10,7 @@ import pytest
 
 from pompc.algorithm import agent, update
 from pompc.algorithm.loss_weights import parts
+from pompc.algorithm.maths import Gaussian
 from pompc.envs.vector import Feedback, Observations
 from pompc.population.axes import over_agents
 from pompc.population.groups import Learners, initial_arguments, make_population, replay_rows
@@ -88,6 +89,17 @@ def test_pretraining_moves_model_and_q_only(small):
 def _differs(first, second):
     pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
     return any(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_plan_std_leaves_out_what_seeding_stored(small):
+    """Rows of seeding hold N(0, 4) and no plan: the metric is the mean over the others."""
+    config = small()
+    batch = agents.make_batch(config)
+    mean, std = np.array(batch.plan.mean), np.array(batch.plan.std)
+    mean[:, :3], std[:, :3] = 0.0, 2.0
+    found = update.plan_std(Gaussian(jnp.asarray(mean), jnp.asarray(std)))
+    assert float(found) == pytest.approx(std[:, 3:].mean(), rel=1e-5)
+    assert float(update.plan_std(Gaussian(jnp.zeros_like(mean), jnp.asarray(std)))) == 0.0
 
 
 def test_reanalyse_writes_fresh_plans_back_every_interval(small):

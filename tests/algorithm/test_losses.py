@@ -102,12 +102,31 @@ def test_kl_td_target_eq_17(scene, replayed, scale):
 
 
 def test_the_kl_leaves_the_target_only_as_an_option(small):
-    """The option leaves Eq. (18) as it is."""
+    """The option leaves Eq. (18) as it is, and trains no second Q."""
     settings = {"lam": 0.7, "prior": "replay"}
     within, without = (hypers(small(kl_in_target=option, **settings)) for option in (True, False))
     assert float(within.kl_target_weight) == pytest.approx(0.7)
     assert without.kl_target_weight == 0
     assert without == within._replace(kl_target_weight=without.kl_target_weight)
+    config = small(kl_in_target=False, **settings)
+    world, needed, state = agents.make(config)
+    assert state.model.kl_q is None
+    batch, now = agents.make_batch(config), jnp.bool_(False)
+    after, _, metrics = update.update(world, state, batch, needed, now)
+    assert "kl_value_loss" not in metrics
+    # The model learns what it would with λ = 0, and the policy climbs Q^π_s.
+    alone = needed._replace(prior=False, kl=False, reanalyse="", policy=False)
+    expected, _, _ = update.update(world, state, batch, alone, now)
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7),
+        after.model,
+        expected.model,
+    )
+    moved = state._replace(
+        model=state.model._replace(q=jax.tree.map(lambda leaf: 3.0 * leaf, state.model.q))
+    )
+    other, _, _ = update.update(world, moved, batch, needed, now)
+    assert float(other.scales.value) != pytest.approx(float(after.scales.value), rel=1e-3)
 
 
 def test_world_model_and_value_losses_eq_14_and_16(scene):
@@ -187,7 +206,11 @@ def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
     std = np.asarray(sample.gaussian.std, float)
     bonus = 1e-4 * 2 * (np.log(std) + 0.5 * np.log(2 * np.pi * np.e)).sum(-1)
     np.testing.assert_allclose(first, -np.asarray(sample.value) / 3 - bonus, rtol=1e-5)
-    value_only = dict.fromkeys(Parts._fields, False) | {"value": True}
+    value_only = dict.fromkeys(Parts._fields, False) | {
+        "value": True,
+        "policy": True,
+        "reanalyse": "",
+    }
     assert own == Parts(**value_only)
 
 
@@ -195,7 +218,11 @@ def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
     """Only KL[π_s ‖ stored planner] is left; no value can change the gradient."""
     config = small(lam=np.inf, prior="replay")
     weights, own = hypers(config), parts(config)
-    needed = dict.fromkeys(Parts._fields, False) | {"kl": True, "reanalyse": True}
+    needed = dict.fromkeys(Parts._fields, False) | {
+        "kl": True,
+        "policy": True,
+        "reanalyse": "before",
+    }
     assert own == Parts(**needed)
 
     def loss(policy, value):
