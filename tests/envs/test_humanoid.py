@@ -462,7 +462,7 @@ def test_random_agents_are_written_task_by_task(
     assert table["seed"].tolist() == [0, 1, 0, 1]
     assert scores.random_returns(path) == {"h1hand-reach": 5.0, "h1hand-walk": 5.0}
     assert "h1hand-walk" in capsys.readouterr().out
-    with pytest.raises(ConfigError, match=r"python -m pompc\.scores random"):
+    with pytest.raises(ConfigError, match=r"python -m pompc\.results\.scores random"):
         scores.read_random(tmp_path / "nowhere.csv")
 
 
