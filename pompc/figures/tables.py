@@ -56,9 +56,9 @@ _KEYS = {  # row of Table 3 -> key of a preset
     "PO-MPC: Reanalyzed interval": "reanalyse_interval",
 }
 _CHOICES = {  # rows of Table 3 that a preset leaves to the caller -> what takes them
-    "General: Optimizer": "Adam (β1 = 0.9, β2 = 0.999)",
+    "General: Optimizer": "Adam",
     "PO-MPC: KL reg. strength λ": "lam: 0 to inf",
-    "PO-MPC: Learned intermediate prior policy": "prior: replay (No)",
+    "PO-MPC: Learned intermediate prior policy": "prior: replay",
     "PO-MPC: Prior policy learning loss": "forward_kl, reverse_kl",
 }
 
@@ -147,7 +147,7 @@ def table_3() -> pd.DataFrame:
             else [_plain(p[key]) for p in map(preset_values, ("paper", "laptop"))]
         )
         rows.append({"hyper-parameter": name, "Table 3": row["value"], "key": key or "",
-                     "preset paper": presets[0], "preset laptop": presets[1]})  # fmt: skip
+                     "paper": presets[0], "laptop": presets[1]})  # fmt: skip
     return pd.DataFrame(rows)
 
 

@@ -248,7 +248,7 @@ def test_table_3_is_printed_from_the_presets():
         assert number == preset_values("paper")[row["key"]], row
         other_name = named[row["key"]].partition("Table 3: ")[2]
         assert row["hyper-parameter"].endswith(other_name)
-        assert float(row["preset paper"].replace(" ", "")) == number
+        assert float(row["paper"].replace(" ", "")) == number
 
 
 def test_table_2_has_the_methods_as_rows():
