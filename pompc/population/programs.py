@@ -76,8 +76,8 @@ def make_programs(population: Population) -> Programs:
         end_episode=_end_episode(build, agent.end_episode),
         end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
         discard_episode=_discard_episode(build),
-        pretrain=_learn(build, _pretraining_parts, names["pretrain"]),
-        update=_learn(build, lambda group: group.parts, names["update"]),
+        pretrain=_learn(build, pretraining, names["pretrain"]),
+        update=_learn(build, lambda needed, _: needed, names["update"]),
         evaluation_actions=_evaluation_actions(build),
         policy_actions=_policy_actions(build),
         metric_names=(),
@@ -87,13 +87,9 @@ def make_programs(population: Population) -> Programs:
         replay_on_host=build.replay_on_host,
     )
     return programs._replace(
-        metric_names=_by_group(names["update"]),
-        pretrain_metric_names=_by_group(names["pretrain"]),
+        metric_names=tuple(names["update"].values()),
+        pretrain_metric_names=tuple(names["pretrain"].values()),
     )
-
-
-def _by_group(names: dict[int, tuple[str, ...]]) -> tuple[tuple[str, ...], ...]:
-    return tuple(names[number] for number in sorted(names))
 
 
 class _Builder:
@@ -105,7 +101,8 @@ class _Builder:
 
     def __init__(self, population: Population) -> None:
         self.population, self.groups = population, population.groups
-        groups, self.rows = self.groups, [group.rows for group in self.groups]
+        groups = self.groups
+        self.rows = [group.rows for group in groups]
         counts = [len(group.agents) for group in groups]
         self.mesh = axes.make_mesh(counts, padded=_leaves_devices_idle(groups))
         self.sizes = tuple(axes.axis_length(count, self.mesh) for count in counts)
@@ -228,17 +225,13 @@ def _discard_episode(build: _Builder) -> Function:
     return build.whole(discard_episode, donate=(1,))
 
 
-def _pretraining_parts(group: Group) -> Parts:
-    return pretraining(group.parts, group.world.config)
-
-
 def _learn(
-    build: _Builder, parts: Callable[[Group], Parts], names: dict[int, tuple[str, ...]]
+    build: _Builder, choose: Callable[[Parts, Config], Parts], names: dict[int, tuple[str, ...]]
 ) -> Function:
-    """Return the program of `update.update` with these parts; leave each group's metric `names`."""
+    """Return the program of `update.update`, of the parts that `choose` keeps; leave `names`."""
 
     def of_group(group: Group) -> Function:
-        needed = parts(group)
+        needed = choose(group.parts, group.world.config)
 
         def learn(state: AgentState, batch: Batch, now: Array) -> Any:
             state, plans, metrics = update.update(group.world, state, batch, needed, now)
