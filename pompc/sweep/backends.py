@@ -178,7 +178,7 @@ def _executor(sweep: Sweep, folder: Path) -> Any:
         import submitit
     except ImportError as error:
         raise ConfigError(
-            'the backend slurm needs submitit: pip install -e ".[slurm]" brings it'
+            "the backend slurm needs submitit: pip install submitit brings it"
         ) from error
     try:
         executor = submitit.SlurmExecutor(folder, max_num_timeout=10**6)
