@@ -17,7 +17,7 @@ from pompc.figures import claims, evidence, tasks
 from pompc.population import cost
 from pompc.results.intervals import Interval, bootstrap_difference, iqm
 from pompc.sweep import plan
-from pompc.training.evaluation import read_groups
+from pompc.training.trained_agent import population_of
 
 LEARNED, REPLAY = ("pompc", 1.0, "reverse_kl"), ("pompc", 1.0, "replay")
 BMPC = ("bmpc_v3", np.inf, "replay")
@@ -241,7 +241,7 @@ def test_hours_of_the_paper_s_tasks_are_the_sweep_s_estimate():
     jobs, speed = sweep("paper").jobs, sweep("paper").tflops or 0.0
     for suite in (tasks.HUMANOIDBENCH, tasks.DMCONTROL):
         own = [job for job in jobs if job.config.task in suite]
-        flops = sum(cost.operations(read_groups(job.config)) for job in own)
+        flops = sum(cost.operations(population_of(job.config)) for job in own)
         assert tasks.hours(suite) == pytest.approx(flops / (speed * 1e12) / 3600, rel=0.005)
 
 
