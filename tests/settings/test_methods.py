@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc.algorithm import agent, losses, replay, update, update_model, update_policy
+from pompc.algorithm import losses, optimizers, replay, update, update_model, update_policy
 from pompc.algorithm.loss_weights import hypers
 from pompc.algorithm.losses import over_time
 from pompc.algorithm.maths import Gaussian
@@ -217,7 +217,7 @@ def test_mean_of_two_heads_as_target(small):
 @pytest.mark.parametrize(("method", "eps"), [("tdmpc2", 1e-8), ("bmpc", 1e-5)])
 def test_adam_of_the_policy_has_its_methods_epsilon(small, method, eps):
     config = small(method=method)
-    adam = agent.policy_optimizer(config)
+    adam = optimizers.policy_optimizer(config)
     gradient = np.array([1e-6, -1e-5, 1e-3])
     step, _ = adam.update(jnp.float32(gradient), adam.init(jnp.zeros(3)))
     naive = -config.learning_rate * gradient / (np.abs(gradient) + eps)
