@@ -121,9 +121,9 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
         RuntimeError: in one sentence, where nothing can be rendered.
     """
     config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
-    population_of(config).place(agent)  # an agent that is not there is refused
     if not stored.exists():
         raise FileNotFoundError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
+    make_population(config.agents, 0, 0).place(agent)  # refuses an agent that is not there
     with np.load(stored) as episodes:
         seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
     if np.isnan(actions).any():
