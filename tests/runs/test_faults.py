@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 import pompc
 from fingerprints import Fingerprints
-from pompc import trainer
+from pompc.training import trainer
 
 trainer.LOG_INTERVAL, trainer.Evaluator = 20, Fingerprints
 config = pompc.Config.from_json(open(sys.argv[1]).read())
