@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.algorithm.loss_weights import Hypers, Parts
-from pompc.algorithm.maths import Gaussian
+from pompc.algorithm.maths import Gaussian, running
 from pompc.algorithm.networks import Params
 from pompc.algorithm.optimizers import Optimizers, init_optimizers
 from pompc.algorithm.planner import Plan, choose_action, draw_noise, plan, stored_policy
 from pompc.algorithm.world_model import ModelParams, WorldModel
+
+ELITES_RATE = 0.01  # weight of the newest plan in `AgentState.from_policy`
 
 
 class TargetParams(NamedTuple):
@@ -24,11 +26,12 @@ class TargetParams(NamedTuple):
 
 
 class Scales(NamedTuple):
-    """Running percentile ranges S_p, S_KL and S_Q; 0 before the first batch."""
+    """Running percentile ranges S_p, S_KL and S_Q, and a mean; 0 before the first batch."""
 
     prior: Array
     kl: Array
     value: Array
+    value_slope: Array | None  # g of `losses.value_slope`, where λ follows from a budget
 
 
 class AgentState(NamedTuple):
@@ -40,9 +43,11 @@ class AgentState(NamedTuple):
     targets: TargetParams
     policy: Params  # π_s
     prior: Params | None  # π_θp, where it is learned
+    prior_average: Params | None  # running average of its weights, where the policy reads that
     optimizers: Optimizers
     scales: Scales
     plan_mean: Array  # [H, A]: the previous plan, zeros at the start of an episode
+    from_policy: Array  # running share of the plans' elites that the policy proposed
 
 
 class Memory(NamedTuple):
@@ -50,6 +55,7 @@ class Memory(NamedTuple):
 
     key: Array
     plan_mean: Array
+    from_policy: Array
 
 
 class Choice(NamedTuple):
@@ -73,9 +79,11 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
         targets=TargetParams(*jax.tree.map(jnp.copy, (model.q, model.kl_q))),
         policy=policy,
         prior=prior,
+        prior_average=jax.tree.map(jnp.copy, prior) if parts.prior_average else None,
         optimizers=init_optimizers(world.config, model, policy, prior),
-        scales=Scales(start, start, start),
+        scales=Scales(start, start, start, jnp.float32(0.0) if parts.budget else None),
         plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
+        from_policy=jnp.float32(0.0),
     )
 
 
@@ -108,7 +116,8 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
     made = make_plan(world, state, plan_key, latent, state.plan_mean)
     action = choose_action(made, action_key, world.config.training_action, explore=True)
     planner = stored_policy(made, action_key, world.config.clone_mean)
-    return Memory(key, made.mean), Choice(action, planner)
+    from_policy = running(state.from_policy, made.from_policy, ELITES_RATE)
+    return Memory(key, made.mean, from_policy), Choice(action, planner)
 
 
 def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
@@ -120,7 +129,7 @@ def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tup
         latent = world.encode(state.model.encoder, observation)
         noise = jax.random.normal(noise_key, (world.action_dim,))
         action = world.sample_action(world.policy(state.policy, latent), noise)
-    return Memory(key, state.plan_mean), Choice(action, _uninformed(world))
+    return Memory(key, state.plan_mean, state.from_policy), Choice(action, _uninformed(world))
 
 
 def end_episode(
@@ -150,7 +159,8 @@ def abandon_episode(state: AgentState, failed: Array) -> Memory:
 
 
 def _restart(state: AgentState, key: Array, done: Array) -> Memory:
-    return Memory(jnp.where(done, key, state.key), jnp.where(done, 0.0, state.plan_mean))
+    mean = jnp.where(done, 0.0, state.plan_mean)
+    return Memory(jnp.where(done, key, state.key), mean, state.from_policy)
 
 
 def evaluation_action(

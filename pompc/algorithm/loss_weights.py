@@ -22,14 +22,19 @@ class Hypers(NamedTuple):
     cloning_weight: Array  # of Eq. (43)
     forward_kl: Array  # 1: Eq. (13) trains the prior; 0: Eq. (12)
     replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
+    prior_rate: Array  # step of the prior's running average
+    kl_budget: Array  # ε, nats an action dimension; `budgeted` makes λ of it
 
 
 class Parts(NamedTuple):
     """What a program must contain; what an agent does not use costs nothing."""
 
     prior: bool  # the learned prior π_θp
+    prior_average: bool  # the policy reads a running average of its weights
+    budget: bool  # λ follows from a budget
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
-    kl: bool  # the policy reads a prior
+    kl: bool  # the policy reads a prior's KL
+    cross_entropy: bool  # or what Eq. (34) has in its place
     reanalyse: str  # stored plans are kept fresh: "before" or "after" the model's step, or ""
     policy: bool  # the sampling policy is trained
     value: bool  # it climbs a value
@@ -49,6 +54,8 @@ def hypers(config: Config) -> Hypers:
         cloning_weight=jnp.float32(config.cloning_coef),
         forward_kl=jnp.float32(config.prior == "forward_kl"),
         replay_prior=jnp.float32(config.prior == "replay"),
+        prior_rate=jnp.float32(config.prior_rate),
+        kl_budget=jnp.float32(config.kl_budget),
     )
 
 
@@ -57,11 +64,15 @@ def parts(config: Config) -> Parts:
 
     Without the KL in its target Q^λ would be a second Q^π_s, so that there is none.
     """
-    reads_prior = config.lam > 0 or config.cross_entropy_coef > 0
+    cross_entropy = config.cross_entropy_coef > 0
+    learned = (config.lam > 0 or cross_entropy) and config.prior != "replay"
     return Parts(
-        prior=reads_prior and config.prior != "replay",
+        prior=learned,
+        prior_average=learned and config.prior_rate < 1,
+        budget=config.kl_budget > 0,
         kl_value=0 < config.lam < math.inf and config.kl_in_target,
-        kl=reads_prior,
+        kl=config.lam > 0,
+        cross_entropy=cross_entropy,
         reanalyse=config.reanalyse_order if config.lam > 0 else "",
         policy=True,
         value=config.lam < math.inf,

@@ -13,10 +13,18 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.algorithm.loss_weights import Hypers
-from pompc.algorithm.maths import Bins, Gaussian, kl_divergence, two_hot_cross_entropy
+from pompc.algorithm.maths import (
+    Bins,
+    Gaussian,
+    kl_divergence,
+    log_likelihood,
+    two_hot_cross_entropy,
+)
 from pompc.settings.config import Config
 
 Metrics = dict[str, Array]
+
+BUDGET_LIMITS = 1e-3, 1e2  # of λ from a budget: before Q is learned its slope says nothing
 
 
 def discounted_mean(
@@ -78,6 +86,36 @@ def model_step_target(reward: Array, next_value: Array, discount: float) -> Arra
     return reward + discount * next_value
 
 
+def value_slope(gradient: Array, std: Array) -> Array:
+    r"""Return $\sum_a \sigma_p^2 (\partial Q / \partial a)^2$ `[...]`, of which g is the mean.
+
+    Both `[..., A]`: the gradient of Q at the policy's mean, the standard deviation of the prior.
+    """
+    return jnp.sum(jnp.square(std * gradient), axis=-1)
+
+
+def budgeted(hypers: Hypers, value_slope: Array, kl: Array, value: Array, actions: int) -> Hypers:
+    r"""Return the weights whose λ lets the policy use a KL of ε nats an action dimension.
+
+    For a Q that is linear about the prior's mean, the policy that maximises Q - c KL[π_s ‖ π_p] has
+    a KL of g / (2 c²), which is ε A at the price $c = \sqrt{g / (2 ε A)}$, in return a nat. In
+    Eq. (18), where both terms are divided by their scales, that is λ = c max(1, S_KL) / max(1, S_Q)
+    within [0.001, 100]; Eq. (17) subtracts c KL: the same price now and later.
+
+    Args:
+        hypers: the weights of one agent; `kl_budget` is ε.
+        value_slope: g, the running mean of `value_slope`.
+        kl: the scale S_KL.
+        value: the scale S_Q.
+        actions: A, the number of action dimensions.
+    """
+    kl, value = jnp.maximum(1.0, kl), jnp.maximum(1.0, value)
+    price = jnp.sqrt(value_slope / (2.0 * hypers.kl_budget * actions))
+    lam = jnp.clip(price * kl / value, *BUDGET_LIMITS)
+    taxed = hypers.kl_target_weight > 0
+    return hypers._replace(kl_weight=lam, kl_target_weight=jnp.where(taxed, lam * value, 0.0))
+
+
 def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
     """Return KL[prior ‖ planner] (Eq. 12), or KL[planner ‖ prior] (Eq. 13) where `forward`.
 
@@ -92,25 +130,41 @@ class PolicyTerms(NamedTuple):
     kl: Array  # KL[π_s ‖ π_p] / max(1, S_KL)
     value: Array  # Q / max(1, S_Q)
     entropy: Array  # of π_s
-    cross_entropy: Array  # CE[π_s, π_p] / max(1, S_KL)
+    cross_entropy: Array  # of `sampled_cross_entropy`
     cloning: Array  # return-weighted log π_s of the stored action
 
 
-def policy_loss(terms: PolicyTerms, hypers: Hypers) -> Array:
-    r"""Return the loss of the sampling policy, Eq. (18), `[H, B]`.
+def weighted(terms: PolicyTerms, hypers: Hypers) -> PolicyTerms:
+    r"""Return the terms of the loss of the sampling policy, Eq. (18), `[H, B]` each.
 
     $$\lambda\, \mathrm{KL} / \max(1, S_{KL}) - Q^\lambda / \max(1, S_Q) - \alpha\, \mathcal H$$
 
     λ = inf leaves the KL term, in `bmpc` the entropy too. Eq. (34) adds β CE[π_s, π_p] instead of
     the KL, Eq. (43) subtracts the weighted log-likelihood of stored actions.
     """
-    return (
-        hypers.kl_weight * terms.kl
-        - hypers.value_weight * terms.value
-        - hypers.entropy_weight * terms.entropy
-        + hypers.cross_entropy_weight * terms.cross_entropy
-        - hypers.cloning_weight * terms.cloning
+    return PolicyTerms(
+        hypers.kl_weight * terms.kl,
+        -hypers.value_weight * terms.value,
+        -hypers.entropy_weight * terms.entropy,
+        hypers.cross_entropy_weight * terms.cross_entropy,
+        -hypers.cloning_weight * terms.cloning,
     )
+
+
+def policy_loss(terms: PolicyTerms, hypers: Hypers) -> Array:
+    """Return the loss of the sampling policy, Eq. (18), `[H, B]`."""
+    return sum(weighted(terms, hypers), start=jnp.zeros_like(terms.kl))
+
+
+def sampled_cross_entropy(action: Array, planner: Gaussian, value_scale: Array) -> Array:
+    r"""Return $-A^2 \log \pi_P(a) / (61 S_Q)$ of the policy's sample; 0 while S_Q is at most 2.
+
+    Eq. (34) as TD-M(PC)²'s code has it (tdmpc_square_public, d1c2632): one sample of CE[π_s, π_P],
+    `[...]` for actions `[..., A]`. A humanoid with hands has 61 action dimensions.
+    """
+    count = action.shape[-1]
+    scaled = log_likelihood(planner, action) * count**2 / 61.0 / jnp.maximum(1.0, value_scale)
+    return jnp.where(value_scale > 2.0, -scaled, 0.0)
 
 
 def cloning_weights(returns: Array, best: Array) -> Array:

@@ -134,5 +134,9 @@ def update_scale(scale: Array, values: Array, rate: float) -> Array:
     A scale of exactly 0 has seen no batch yet and takes the range of the first one. The clamp
     max(1, S) belongs to the equations that divide by it.
     """
-    spread = percentile_range(jax.lax.stop_gradient(values))
-    return jnp.where(scale == 0.0, spread, scale + rate * (spread - scale))
+    return running(scale, percentile_range(jax.lax.stop_gradient(values)), rate)
+
+
+def running(average: Array, value: Array, rate: float) -> Array:
+    """Move a running average towards a value by a share `rate`; from exactly 0 all the way."""
+    return jnp.where(average == 0.0, value, average + rate * (value - average))

@@ -66,6 +66,6 @@ def clip_gradient(gradient: Any, max_norm: float) -> Any:
     return optax.clip_by_global_norm(max_norm).update(gradient, optax.EmptyState())[0]
 
 
-def follow(target: Any, params: Any, rate: float) -> Any:
+def follow(target: Any, params: Any, rate: Any) -> Any:
     """Move target parameters towards `params` by a share `rate` (τ) of the way."""
     return optax.incremental_update(params, target, rate)

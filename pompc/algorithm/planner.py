@@ -37,6 +37,7 @@ class Plan(NamedTuple):
     std: Array  # [H, A]
     elites: Array  # [H, K, A], in descending order of value
     weights: Array  # [K]
+    from_policy: Array  # share of the elites that the policy proposed
 
     def first(self) -> Gaussian:
         """Return the planning policy π_P = N(mean_0, std_0²)."""
@@ -115,7 +116,9 @@ def refine(actions: Array, values: Array, config: Config) -> Plan:
     mean = average(elites)
     variance = average(jnp.square(elites - mean[:, None]))
     std = jnp.clip(jnp.sqrt(variance), config.min_plan_std, config.max_plan_std)
-    return Plan(mean, std, elites, weights)
+    # The policy's trajectories come first.
+    from_policy = jnp.mean(chosen < config.policy_samples, dtype=jnp.float32)
+    return Plan(mean, std, elites, weights, from_policy)
 
 
 def plan(
@@ -133,7 +136,7 @@ def plan(
     policy_noise, sample_noise = noise.terminal[:split], noise.terminal[split:]
     policy_values = trajectory_values(model, latent, from_policy, policy_noise, config.discount)
 
-    def iteration(current: Gaussian, step_noise: Array) -> tuple[Gaussian, tuple[Array, Array]]:
+    def iteration(current: Gaussian, step_noise: Array) -> tuple[Gaussian, Plan]:
         # The other trajectories are drawn around the plan, valued by Eq. (10), and the best of
         # all, the policy's included, make the next plan by Eq. (11).
         sampled = current.mean[:, None] + current.std[:, None] * step_noise
@@ -141,13 +144,13 @@ def plan(
         values = trajectory_values(model, latent, sampled, sample_noise, config.discount)
         actions = jnp.concatenate([from_policy, sampled], axis=1)
         refined = refine(actions, jnp.concatenate([policy_values, values]), config)
-        return Gaussian(refined.mean, refined.std), (refined.elites, refined.weights)
+        return Gaussian(refined.mean, refined.std), refined
 
     # Warm start: the previous plan with its executed first action dropped.
     shifted = jnp.roll(previous_mean, -1, axis=0).at[-1].set(0.0)
     start = Gaussian(shifted, jnp.full_like(shifted, config.max_plan_std))
-    end, (elites, weights) = jax.lax.scan(iteration, start, noise.samples)
-    return Plan(end.mean, end.std, elites[-1], weights[-1])
+    _, plans = jax.lax.scan(iteration, start, noise.samples)
+    return jax.tree.map(lambda leaf: leaf[-1], plans)
 
 
 def draw_elite(plan: Plan, key: Array) -> Array:

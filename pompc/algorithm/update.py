@@ -16,6 +16,7 @@ from pompc.algorithm.replay import Batch, Replay
 from pompc.algorithm.rollout import make_rollout
 from pompc.algorithm.update_model import step_model
 from pompc.algorithm.update_policy import (
+    policy_inputs,
     step_kl_scale,
     step_policy,
     step_prior,
@@ -74,7 +75,8 @@ def update(
             metrics |= found
     if parts.policy:  # line 25: the policy climbs the values just updated, or by option the old
         values = state.model if world.config.sequential_update else old
-        state, found = step_policy(world, state, batch, rollout, planner, values, parts, policy_key)
+        inputs = policy_inputs(world, state, batch, rollout, planner, values, parts, policy_key)
+        state, found = step_policy(world, state, batch, inputs, parts)
         metrics |= found
     return state, plans, metrics
 

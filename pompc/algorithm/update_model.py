@@ -79,6 +79,27 @@ def _reduce_heads(world: WorldModel, values: Array) -> Array:
     return reduce(values, axis=0)
 
 
+def draw_targets(
+    world: WorldModel,
+    state: AgentState,
+    batch: Batch,
+    rollout: Rollout,
+    target_kl: Array | None,
+    keys: Array,
+) -> TDTargets:
+    """Return the targets of one update, with actions and target heads drawn by `keys [3]`."""
+    noise = jax.random.normal(keys[0], batch.action.shape)
+    # Line 22: targets take the lower (or mean) of two target heads, drawn anew at every update.
+    how = "all" if world.config.target_heads == "mean_all" else "pair"
+    pairs = TargetParams(
+        world.draw_heads(keys[1], state.targets.q, how),
+        world.draw_heads(keys[2], state.targets.kl_q, how),
+    )
+    if world.config.critic == "v":
+        return state_value_targets(world, state, pairs.q, rollout, noise)
+    return td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
+
+
 def model_losses(
     world: WorldModel,
     model: ModelParams,
@@ -120,22 +141,11 @@ def step_model(
     key: Array,
 ) -> tuple[AgentState, Metrics]:
     """Step encoder, dynamics, reward and ensembles on one sum of losses; move the targets."""
-    config = world.config
-    noise_key, q_key, kl_q_key, *dropout_keys = jax.random.split(key, 5)
-    noise = jax.random.normal(noise_key, batch.action.shape)
-    # Line 22: targets take the lower (or mean) of two target heads, drawn anew at every update.
-    how = "all" if config.target_heads == "mean_all" else "pair"
-    pairs = TargetParams(
-        world.draw_heads(q_key, state.targets.q, how),
-        world.draw_heads(kl_q_key, state.targets.kl_q, how),
-    )
-    if config.critic == "v":
-        targets = state_value_targets(world, state, pairs.q, rollout, noise)
-    else:
-        targets = td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
+    config, keys = world.config, jax.random.split(key, 5)
+    targets = draw_targets(world, state, batch, rollout, target_kl, keys[:3])
 
     def loss(model: ModelParams) -> tuple[Array, Metrics]:
-        terms = model_losses(world, model, batch, rollout, targets, jnp.stack(dropout_keys))
+        terms = model_losses(world, model, batch, rollout, targets, keys[3:])
         weighted = [getattr(config, f"{name}_coef") * term for name, term in terms.items()]
         return jnp.sum(jnp.stack(weighted)), terms
 

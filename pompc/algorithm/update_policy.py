@@ -11,11 +11,18 @@ from jax import Array
 
 from pompc.algorithm import losses
 from pompc.algorithm.agent import AgentState, Scales
-from pompc.algorithm.loss_weights import Parts
+from pompc.algorithm.loss_weights import Hypers, Parts
 from pompc.algorithm.losses import Metrics, PolicyTerms, masked_mean
-from pompc.algorithm.maths import Gaussian, entropy, log_likelihood, squash_log_slope, update_scale
+from pompc.algorithm.maths import (
+    Gaussian,
+    entropy,
+    log_likelihood,
+    running,
+    squash_log_slope,
+    update_scale,
+)
 from pompc.algorithm.networks import Params
-from pompc.algorithm.optimizers import optimizer_step, policy_optimizer
+from pompc.algorithm.optimizers import follow, optimizer_step, policy_optimizer
 from pompc.algorithm.replay import Batch
 from pompc.algorithm.rollout import Rollout
 from pompc.algorithm.world_model import ModelParams, WorldModel
@@ -25,6 +32,7 @@ class PolicySample(NamedTuple):
     """The sampling policy at latents `[H, B, Z]` and the value of a sample from it."""
 
     gaussian: Gaussian  # [H, B, A]
+    action: Array  # [H, B, A]
     value: Array  # [H, B]
     log_slope: Array  # [H, B]: Σ log(1 - a²) by option, or 0
 
@@ -35,7 +43,8 @@ def reference_policy(
     """Return π_p at latents `[H, B, Z]`: the learned prior, or the planner stored with each."""
     if state.prior is None:
         return planner
-    learned = world.policy(state.prior, latents)
+    weights = state.prior if state.prior_average is None else state.prior_average
+    learned = world.policy(weights, latents)
     replayed = state.hypers.replay_prior > 0
     return jax.tree.map(lambda old, new: jnp.where(replayed, old, new), planner, learned)
 
@@ -72,8 +81,12 @@ def step_prior(
     prior, optimizer = optimizer_step(
         policy_optimizer(config), gradient, state.optimizers.prior, state.prior
     )
+    average = state.prior_average
+    if average is not None:
+        average = follow(average, prior, state.hypers.prior_rate)
     state = state._replace(
         prior=prior,
+        prior_average=average,
         optimizers=state.optimizers._replace(prior=optimizer),
         scales=state.scales._replace(prior=scale),
     )
@@ -101,7 +114,16 @@ def weighted_target_kl(
 ) -> Array:
     """Return λ KL[π_s ‖ π_p] / max(1, S_KL) of Eq. (17) at z' `[H, B]`; planner at z' too."""
     kl = policy_kl(world, state, rollout.encoded, planner)
-    return state.hypers.kl_target_weight * scaled(kl, state.scales.kl)
+    return loss_weights(world, state).kl_target_weight * scaled(kl, state.scales.kl)
+
+
+def loss_weights(world: WorldModel, state: AgentState) -> Hypers:
+    """Return the weights of the losses: the agent's, or with the λ that its budget gives now."""
+    scales = state.scales
+    if scales.value_slope is None:
+        return state.hypers
+    seen = scales.value_slope, scales.kl, scales.value
+    return losses.budgeted(state.hypers, *seen, world.action_dim)
 
 
 def sample_policy(
@@ -112,12 +134,12 @@ def sample_policy(
     Without heads (λ = inf reads no value) the value is 0.
     """
     gaussian, none = world.policy(policy, latents), jnp.zeros(latents.shape[:-1])
-    if heads is None:
-        return PolicySample(gaussian, none, none)
     action = world.sample_action(gaussian, noise)
+    if heads is None:
+        return PolicySample(gaussian, action, none, none)
     log_slope = squash_log_slope(action) if world.config.squash_correction else none
     value = jnp.mean(world.q_values(heads, latents, action), axis=0)
-    return PolicySample(gaussian, value, log_slope)
+    return PolicySample(gaussian, action, value, log_slope)
 
 
 def policy_terms(
@@ -131,9 +153,10 @@ def policy_terms(
     """Return what the policy's loss weighs, `[H, B]`, with 0 for what the agent does not read."""
     bonus = entropy(sample.gaussian)
     kl = cross = cloning = jnp.zeros_like(bonus)
-    if reference is not None:
-        raw = world.divergence(sample.gaussian, reference)
-        kl, cross = scaled(raw, scales.kl), scaled(raw + bonus, scales.kl)
+    if parts.kl and reference is not None:
+        kl = scaled(world.divergence(sample.gaussian, reference), scales.kl)
+    if parts.cross_entropy and reference is not None:
+        cross = losses.sampled_cross_entropy(sample.action, reference, scales.value)
     if parts.cloning and batch.returns is not None and batch.best is not None:
         weights = losses.cloning_weights(batch.returns, batch.best)
         cloning = weights * log_likelihood(sample.gaussian, batch.action)
@@ -142,7 +165,17 @@ def policy_terms(
     return PolicyTerms(kl, scaled(sample.value, scales.value), bonus, cross, cloning)
 
 
-def step_policy(
+class PolicyInputs(NamedTuple):
+    """Constants of one step of the sampling policy; None for what the agent does not read."""
+
+    latents: Array  # [H, B, Z]
+    mask: Array  # [H, B]
+    noise: Array  # [H, B, A]
+    heads: Params | None  # values to climb
+    reference: Gaussian | None  # π_p, [H, B, A]
+
+
+def policy_inputs(
     world: WorldModel,
     state: AgentState,
     batch: Batch,
@@ -151,30 +184,50 @@ def step_policy(
     critic: ModelParams,
     parts: Parts,
     key: Array,
-) -> tuple[AgentState, Metrics]:
-    """Step the sampling policy on Eq. (18), planner `[H, B, A]`; update S_Q.
+) -> PolicyInputs:
+    """Return what Eq. (18) reads; planner `[H, B, A]`.
 
     An agent without Q^λ (λ = 0, or no KL in the target: the two are equal) takes Q^π_s.
     """
-    config = world.config
     latents, mask = policy_latents(world, rollout, batch)
     noise_key, heads_key = jax.random.split(key)
     noise = jax.random.normal(noise_key, (*latents.shape[:-1], world.action_dim))
     heads = None
     if parts.value:
         ensemble = critic.q if critic.kl_q is None else critic.kl_q
-        heads = world.draw_heads(heads_key, ensemble, config.policy_heads)
-    reference = reference_policy(world, state, latents, planner) if parts.kl else None
+        heads = world.draw_heads(heads_key, ensemble, world.config.policy_heads)
+    reads = parts.kl or parts.cross_entropy
+    reference = reference_policy(world, state, latents, planner) if reads else None
+    return PolicyInputs(latents, mask, noise, heads, reference)
+
+
+def policy_loss_terms(
+    world: WorldModel,
+    policy: Params,
+    inputs: PolicyInputs,
+    state: AgentState,
+    batch: Batch,
+    parts: Parts,
+) -> PolicyTerms:
+    """Return the terms of Eq. (18) of a policy, `[H, B]` each."""
+    sample = sample_policy(world, policy, inputs.heads, inputs.latents, inputs.noise)
+    return policy_terms(world, sample, inputs.reference, state.scales, batch, parts)
+
+
+def step_policy(
+    world: WorldModel, state: AgentState, batch: Batch, inputs: PolicyInputs, parts: Parts
+) -> tuple[AgentState, Metrics]:
+    """Step the sampling policy on Eq. (18); update S_Q."""
+    config, mask = world.config, inputs.mask
     # S_Q is measured before the step, on the sample that the step climbs.
-    before = sample_policy(world, state.policy, heads, latents, noise)
-    if parts.value:
-        scale = update_scale(state.scales.value, before.value[0], config.scale_rate)
-        state = state._replace(scales=state.scales._replace(value=scale))
+    before = sample_policy(world, state.policy, inputs.heads, inputs.latents, inputs.noise)
+    state = update_value_scales(world, state, inputs, before, parts)
+
+    weights = loss_weights(world, state)
 
     def loss(policy: Params) -> Array:
-        sample = sample_policy(world, policy, heads, latents, noise)
-        terms = policy_terms(world, sample, reference, state.scales, batch, parts)
-        return losses.over_time(world.config, losses.policy_loss(terms, state.hypers), mask)
+        terms = policy_loss_terms(world, policy, inputs, state, batch, parts)
+        return losses.over_time(config, losses.policy_loss(terms, weights), mask)
 
     value, gradient = jax.value_and_grad(loss)(state.policy)
     policy, optimizer = optimizer_step(
@@ -184,7 +237,39 @@ def step_policy(
     metrics = {"policy_loss": value, "policy_grad_norm": optax.tree.norm(gradient)}
     if parts.value:
         metrics["scale_value"] = state.scales.value
-    return state, metrics | _sample_metrics(before, noise, mask)
+    if parts.budget:
+        metrics["lam"] = weights.kl_weight
+    return state, metrics | _sample_metrics(before, inputs.noise, mask)
+
+
+def update_value_scales(
+    world: WorldModel,
+    state: AgentState,
+    inputs: PolicyInputs,
+    sample: PolicySample,
+    parts: Parts,
+) -> AgentState:
+    """Update S_Q by the values of the policy's sample, and the slope of Q that a budget reads."""
+    rate, scales = world.config.scale_rate, state.scales
+    if parts.value:
+        scales = scales._replace(value=update_scale(scales.value, sample.value[0], rate))
+    if scales.value_slope is not None:
+        slope = masked_mean(value_slope(world, state.policy, inputs), inputs.mask)
+        scales = scales._replace(value_slope=running(scales.value_slope, slope, rate))
+    return state._replace(scales=scales)
+
+
+def value_slope(world: WorldModel, policy: Params, inputs: PolicyInputs) -> Array:
+    """Return `losses.value_slope` `[H, B]` of the policy's values at its mean action."""
+    heads, reference = inputs.heads, inputs.reference
+    assert heads is not None  # a budget has both
+    assert reference is not None
+
+    def value(action: Array) -> Array:
+        return jnp.sum(jnp.mean(world.q_values(heads, inputs.latents, action), axis=0))
+
+    mean = world.mean_action(world.policy(policy, inputs.latents))
+    return losses.value_slope(jax.grad(value)(mean), reference.std)
 
 
 def policy_latents(world: WorldModel, rollout: Rollout, batch: Batch) -> tuple[Array, Array]:

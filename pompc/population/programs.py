@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc import runtime
-from pompc.algorithm import agent, replay, update
+from pompc.algorithm import agent, instruments, replay, update
 from pompc.algorithm.agent import AgentState, Choice
 from pompc.algorithm.loss_weights import Parts, pretraining
 from pompc.algorithm.losses import Metrics
@@ -36,6 +36,7 @@ from pompc.runtime import has_gpu
 from pompc.settings.config import Config
 
 PerAgent = Callable[[Group], Function]  # what one agent of a group does
+Names = dict[int, tuple[str, ...]]  # of the metrics of each group, known once it is traced
 
 # XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
 # JAX takes such options of outermost programs only, and pieces are traced inside others.
@@ -55,10 +56,12 @@ class Programs(NamedTuple):
     discard_episode: Function  # states, buffers, failed [P] -> memories, buffers
     pretrain: Function  # states, buffers, reanalyse now -> states, buffers, metrics of each group
     update: Function  # the same
+    measure: Function  # states, buffers -> instruments of each group
     evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
     policy_actions: Function  # states, [P, N, O] -> actions
     metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
     pretrain_metric_names: tuple[tuple[str, ...], ...]
+    instrument_names: tuple[tuple[str, ...], ...]
     sizes: tuple[int, ...]  # of each group's axis, padding included
     devices: int  # that share the agents
     replay_on_host: bool
@@ -67,7 +70,7 @@ class Programs(NamedTuple):
 def make_programs(population: Population) -> Programs:
     """Return the programs of a population."""
     build = _Builder(population)
-    names: dict[str, dict[int, tuple[str, ...]]] = {"pretrain": {}, "update": {}}
+    names: dict[str, Names] = {"pretrain": {}, "update": {}}
     programs = Programs(
         population=population,
         init=_init(build),
@@ -78,10 +81,12 @@ def make_programs(population: Population) -> Programs:
         discard_episode=_discard_episode(build),
         pretrain=_learn(build, pretraining, names["pretrain"]),
         update=_learn(build, lambda needed, _: needed, names["update"]),
+        measure=_measure(build),
         evaluation_actions=_evaluation_actions(build),
         policy_actions=_policy_actions(build),
         metric_names=(),
         pretrain_metric_names=(),
+        instrument_names=tuple(instruments.names(group.parts) for group in build.groups),
         sizes=build.sizes,
         devices=build.mesh.size,
         replay_on_host=build.replay_on_host,
@@ -225,9 +230,7 @@ def _discard_episode(build: _Builder) -> Function:
     return build.whole(discard_episode, donate=(1,))
 
 
-def _learn(
-    build: _Builder, choose: Callable[[Parts, Config], Parts], names: dict[int, tuple[str, ...]]
-) -> Function:
+def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts], names: Names) -> Function:
     """Return the program of `update.update`, of the parts that `choose` keeps; leave `names`."""
 
     def of_group(group: Group) -> Function:
@@ -249,17 +252,41 @@ def _learn(
     def program(states: Any, buffers: Any, now: Any) -> Any:
         batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
         states, plans, metrics = learn(states, build.to_device(batches), now)
-        by_agent = tuple(
-            jnp.atleast_2d(found)[: len(group.agents)]
-            for group, found in zip(build.groups, metrics, strict=True)
-        )
-        return states, write(buffers, batches, build.to_host(plans)), by_agent
+        written = write(buffers, batches, build.to_host(plans))
+        return states, written, _of_agents(build, metrics)
 
     program = build.whole(program, donate=(0, 1))
     # Traced once without computing: the names of the metrics are known only then.
     init = jax.eval_shape(_init(build), *initial_arguments(build.population))
     jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
     return program
+
+
+def _measure(build: _Builder) -> Function:
+    """Return the program of `instruments.measure`."""
+
+    def of_group(group: Group) -> Function:
+        def measure(state: AgentState, batch: Batch) -> Array:
+            return _stack(instruments.measure(group.world, state, batch, group.parts))
+
+        return measure
+
+    sample = build.storing(lambda group: partial(update.sample, group.world), 2)
+    of_groups = build.computing(of_group, 2, one_by_one=True)
+
+    def measure(states: Any, buffers: Any) -> Any:
+        batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
+        return _of_agents(build, of_groups(states, build.to_device(batches)))
+
+    # It runs every 500 decisions: compile it fast rather than for speed.
+    quick = {"xla_backend_optimization_level": 0}
+    return measure if build.replay_on_host else jax.jit(measure, compiler_options=quick)
+
+
+def _of_agents(build: _Builder, metrics: Any) -> Any:
+    """Return the metrics `[G, M]` of each group, without its padding."""
+    found = zip(build.groups, metrics, strict=True)
+    return tuple(jnp.atleast_2d(values)[: len(group.agents)] for group, values in found)
 
 
 def _stack(metrics: Metrics) -> Array:

@@ -55,8 +55,9 @@ def _check_combinations(config: Any) -> None:
     """Raise ConfigError for options that have no meaning together."""
     spread = config.min_plan_std > 0 or config.clone_std_min > 0
     _require(spread, config, "min_plan_std", "greater than 0 where clone_std_min is 0")
-    summed = config.kl_reduction == "sum" or config.cross_entropy_coef == 0
-    _require(summed, config, "kl_reduction", "sum with cross_entropy_coef, Eq. (34)")
+    _require(config.prior_rate > 0, config, "prior_rate", "greater than 0")
+    finite = config.kl_budget == 0 or 0 < config.lam < math.inf
+    _require(finite, config, "lam", "greater than 0 and finite with kl_budget, which replaces it")
     if config.critic == "v":
         _require(math.isinf(config.lam), config, "lam", "inf with critic 'v', which has no action")
     squashed = config.policy_form == "squashed"
@@ -64,7 +65,8 @@ def _check_combinations(config: Any) -> None:
     _require(corrected, config, "squash_correction", "False unless policy_form is 'squashed'")
     if squashed or config.terminal_policy_latent:
         name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
-        alone = config.lam == 0 and config.cross_entropy_coef == config.cloning_coef == 0
+        learned = config.cross_entropy_coef > 0 and config.prior != "replay"
+        alone = config.lam == config.cloning_coef == 0 and not learned
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")
 
 

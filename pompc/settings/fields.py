@@ -145,6 +145,12 @@ class Fields:
         "$β$, Eq. (34)", per_agent=True)
     cloning_coef: NotNegative = option(0.0, "Weight of cloning stored actions, by the return of "
         "their episode.", "Eq. (43)", per_agent=True)
+    prior_rate: Fraction = option(1.0, "Step of a running average of the prior's weights, which "
+        "the policy then reads in its place. At 1 the average is the prior.", "$θ_p$, Eq. (18)",
+        per_agent=True)
+    kl_budget: NotNegative = option(0.0, "KL to the prior that the policy may use, in nats an "
+        "action dimension, from which $λ$ follows. At 0 it is `lam`.", "$λ$, Eq. (17), (18)",
+        per_agent=True)
     kl_reduction: Literal["sum", "mean"] = option("sum",
         "The KL is a `sum` or a `mean` over action dimensions.", "Eq. (12) to (18)")
     terminal_policy_latent: bool = option(False, "The policy trains on H + 1 latents, not on H.")

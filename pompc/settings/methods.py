@@ -30,6 +30,15 @@ _V_CRITIC = {
     "seeding": "uniform",
     "seeding_plan_std": 1.0,
 }
+_TDMPC2 = {
+    "lam": 0.0,
+    "policy_form": "squashed",
+    "squash_correction": True,
+    "log_std_min": -10.0,
+    "log_std_max": 2.0,
+    "seeding": "uniform",
+    "pretrain_policy": True,
+}
 METHODS = {
     "pompc": Method(
         summary="PO-MPC: Q^λ and an adaptive prior; λ = 0 has TD-MPC2's objective",
@@ -37,20 +46,17 @@ METHODS = {
         source="Eq. (12) to (18)",
         settings={},
     ),
+    "pompc_budget": Method(
+        summary="PO-MPC with λ from a budget: a KL of 0.5 nats an action dimension",
+        policy_loss=r"as `pompc`, λ = c S_KL / S_Q; Eq. (17) subtracts c KL",
+        source="the paper's future work; `algorithm.losses.budgeted`",
+        settings={"lam": 1.0, "kl_budget": 0.5},
+    ),
     "tdmpc2": Method(
         summary="TD-MPC2 as published: a squashed policy that climbs Q, trained while pretraining",
         policy_loss=r"− Q / S_Q − α (A ℋ + Σ log(1 − a²)), over H + 1 latents",
         source="Hansen et al. (2024)",
-        settings={
-            "lam": 0.0,
-            "policy_form": "squashed",
-            "squash_correction": True,
-            "log_std_min": -10.0,
-            "log_std_max": 2.0,
-            "terminal_policy_latent": True,
-            "seeding": "uniform",
-            "pretrain_policy": True,
-        },
+        settings=_TDMPC2 | {"terminal_policy_latent": True},
     ),
     "bmpc_v3": Method(
         summary="BMPC, Variant 3: the policy clones the planner, Q with the mean of two as target",
@@ -92,10 +98,16 @@ METHODS = {
         },
     ),
     "tdmpc_square": Method(
-        summary="TD-M(PC)²: unregularised Q, cross-entropy with the stored planner",
-        policy_loss=r"− Q / S_Q − α A ℋ + β CE[π_s, planner] / S_KL",
-        source="Eq. (34), Lin et al. (2025)",
-        settings={"lam": 0.0, "prior": "replay", "cross_entropy_coef": 1.0},
+        summary="TD-M(PC)² as published: TD-MPC2 whose policy's sample is likely under the planner",
+        policy_loss=r"− Q / S_Q − α (A ℋ + Σ log(1 − a²)) − β A² log planner(a) / (61 S_Q)",
+        source="Eq. (34), Lin et al. (2025), torch code",
+        settings=_TDMPC2
+        | {
+            "prior": "replay",
+            "cross_entropy_coef": 1.0,
+            "clone_mean": "elite",
+            "seeding_plan_std": 7.389,  # e²
+        },
     ),
     "tdmpbc": Method(
         summary="TD-MPBC: λ = 0, and cloning of stored actions weighted by their episode's return",

@@ -23,8 +23,10 @@ class Log:
     def __init__(self, programs: Programs, folder: Path) -> None:
         """Start the first interval; metrics that a group does not have stay empty."""
         self._names, self._path = programs.metric_names, folder / "metrics.csv"
+        self._instruments = programs.instrument_names
         self._groups = programs.population.groups
-        self._columns = list(dict.fromkeys(name for names in self._names for name in names))
+        every = (name for names in self._names + self._instruments for name in names)
+        self._columns = list(dict.fromkeys(every))
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
@@ -98,8 +100,16 @@ class Log:
         self._seconds += seconds
         self._decisions += 1
 
-    def write(self, decision: int, action_repeat: int) -> None:
-        """Append one row an agent, then start the next interval."""
+    def write(
+        self, decision: int, action_repeat: int, measured: Sequence[jax.Array] | None = None
+    ) -> None:
+        """Append one row an agent, then start the next interval.
+
+        Args:
+            decision: the number of decisions made.
+            action_repeat: environment steps of a decision.
+            measured: instruments `[G, M]` of each group, None before learning.
+        """
         self.settle()
         total = self._seconds.sum()
         self.rate = self._agents * self._decisions / total
@@ -114,12 +124,19 @@ class Log:
             "update_share": shares[2],
         }
         rows: list[dict[str, Any]] = []
-        for names, sums in zip(self._names, self._sums, strict=True):
+        seen = None if measured is None else jax.device_get(measured)
+        for group, sums in enumerate(self._sums):
             means = sums / self._updates if self._updates else np.full_like(sums, np.nan)
-            for values in means:
-                found = dict(zip(names, (f"{value:.6g}" for value in values), strict=True))
+            for agent, values in enumerate(means):
+                found = _written(self._names[group], values)
+                if seen is not None:
+                    found |= _written(self._instruments[group], seen[group][agent])
                 metrics = {name: found.get(name, "") for name in self._columns}
                 lost = {"discarded_episodes": self.discarded[len(rows)]}
                 rows.append(head | {"agent": len(rows)} | metrics | lost)
         runs.append_rows(self._path, rows)
         self._clear()
+
+
+def _written(names: Sequence[str], values: np.ndarray) -> dict[str, str]:
+    return {name: f"{value:.6g}" for name, value in zip(names, values, strict=True)}

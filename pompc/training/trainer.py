@@ -177,7 +177,8 @@ class _Training:
         self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
         self._discard(decision, made.result.failure)
         if decision % LOG_INTERVAL == 0:
-            self.log.write(decision, self.config.action_repeat)
+            measured = None if seeding else self.programs.measure(*self.learners)
+            self.log.write(decision, self.config.action_repeat, measured)
             self.progress.move(decision, self.log.rate / len(self.agents))
             lock.touch(self.lock)
         return Feedback(made.result.reward, made.result.terminated, made.result.observation)

@@ -39,6 +39,12 @@ class Scene:
     def pair(self, ensemble):
         return jax.tree.map(lambda leaf: leaf[jnp.array(PAIR)], ensemble)
 
+    def inputs(self, key=4):
+        return update_policy.policy_inputs(
+            self.world, self.state, self.batch, self.rollout, self.planner, self.state.model,
+            self.parts, jax.random.PRNGKey(key),
+        )  # fmt: skip
+
     def targets(self, target_kl):
         heads = TargetParams(self.pair(self.state.targets.q), self.pair(self.state.targets.kl_q))
         return update_model.td_targets(
@@ -227,7 +233,7 @@ def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
 
     def loss(policy, value):
         gaussian = scene.world.policy(policy, scene.rollout.latents[:-1])
-        sample = update_policy.PolicySample(gaussian, value, jnp.zeros_like(value))
+        sample = update_policy.PolicySample(gaussian, gaussian.mean, value, jnp.zeros_like(value))
         scales = scene.state.scales._replace(kl=jnp.float32(2.0), value=jnp.float32(1.0))
         terms = update_policy.policy_terms(
             scene.world, sample, scene.planner, scales, scene.batch, own
@@ -249,10 +255,7 @@ def test_gradients_stay_where_they_belong(scene):
     world, state, batch, rollout = scene.world, scene.state, scene.batch, scene.rollout
     after, _ = update_policy.step_prior(world, state, batch, rollout, scene.planner)
     assert _changed(state, after) == {"prior", "optimizers", "scales"}
-    after, _ = update_policy.step_policy(
-        world, state, batch, rollout, scene.planner, state.model, scene.parts,
-        jax.random.PRNGKey(0),
-    )  # fmt: skip
+    after, _ = update_policy.step_policy(world, state, batch, scene.inputs(), scene.parts)
     assert _changed(state, after) == {"policy", "optimizers", "scales"}
     kl = update_policy.weighted_target_kl(world, state, rollout, scene.next_planner)
     after, _ = update_model.step_model(world, state, batch, rollout, kl, jax.random.PRNGKey(0))
@@ -323,11 +326,8 @@ def test_padding_does_not_count(scene):
 
 def test_first_policy_step_is_adam_s(scene):
     """The first policy step is Adam's: its learning rate times the sign of each gradient."""
-    world, state, batch, rollout = scene.world, scene.state, scene.batch, scene.rollout
-    key = jax.random.PRNGKey(4)
-    after, metrics = update_policy.step_policy(
-        world, state, batch, rollout, scene.planner, state.model, scene.parts, key
-    )
+    world, state, batch = scene.world, scene.state, scene.batch
+    after, metrics = update_policy.step_policy(world, state, batch, scene.inputs(), scene.parts)
     assert metrics["policy_grad_norm"] > 0
     moved = np.concatenate([
         np.ravel(np.asarray(b, float) - np.asarray(a, float))

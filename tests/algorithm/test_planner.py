@@ -113,7 +113,7 @@ GOLDEN_MEAN, GOLDEN_STD = (0.228624, -0.779386), (0.211584, 0.096432)
 def test_actions_are_clipped_and_only_exploration_adds_noise():
     plan = planner.Plan(
         mean=jnp.array([[0.2]]), std=jnp.array([[3.0]]), elites=jnp.array([[[0.5], [-0.5]]]),
-        weights=jnp.array([1.0, 0.0]),
+        weights=jnp.array([1.0, 0.0]), from_policy=jnp.array(0.0),
     )  # fmt: skip
     keys = jax.random.split(jax.random.PRNGKey(0), 200)
 

@@ -65,13 +65,24 @@ def test_agents_that_differ_in_arrays_share_a_group(small):
 
 
 @pytest.fixture(scope="module")
-def three(small):
-    """Return a population of two that share a group and one with λ = 0, and each of them alone."""
-    config = small(lam=[0.5, 9.0, 0.0], plan_samples=16, elites=5, value_nets=2)
+def three(small, request):
+    """Return a population of two that share a group and one that does not, and each alone."""
+    config = small(plan_samples=16, elites=5, value_nets=2, **request.param)
     together = make_programs(_population(config))
     return together, [make_programs(_population(member)) for member in config.agents]
 
 
+@pytest.mark.parametrize(
+    "three",
+    [
+        pytest.param({"lam": [0.5, 9.0, 0.0]}, id="with λ = 0"),
+        pytest.param(
+            {"method": ["pompc", "pompc_budget"], "lam": [0.5, 9.0], "prior_rate": 0.1},
+            id="averaged priors, with a budget",
+        ),
+    ],
+    indirect=True,
+)
 def test_agents_together_equal_each_alone_step_by_step(three):
     """From the same state and keys, 200 steps with early terminations in one agent only."""
     together, alone = three
@@ -104,6 +115,9 @@ def test_agents_together_equal_each_alone_step_by_step(three):
                 mine = Learners(*found)
             worst = max(worst, _difference(_one(learners, population, index), mine))
     assert worst < 1e-5
+    measured = np.concatenate([np.ravel(found) for found in together.measure(*learners)])
+    single = [alone[index].measure(*_copy(_one(learners, population, index))) for index in range(3)]
+    np.testing.assert_allclose(measured, np.concatenate(single, axis=None), rtol=1e-3, atol=1e-5)
 
 
 def _end(programs, learners, *outcome):

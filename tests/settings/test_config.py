@@ -63,10 +63,6 @@ def test_lambda_is_any_number_from_zero_to_infinity_and_survives_json(lam):
         ({"seeding_decisions": 1}, ["seeding_decisions is 1", "at least 2"]),
         ({"log_std_max": math.inf}, ["log_std_max is inf", "a finite number"]),
         ({"min_plan_std": 0}, ["min_plan_std is 0.0", "greater than 0"]),
-        (
-            {"method": "tdmpc_square", "kl_reduction": "mean"},
-            ["kl_reduction is 'mean'", "sum with cross_entropy_coef"],
-        ),
         ({"prior": "reverse"}, ["unknown prior 'reverse'", "reverse_kl", "forward_kl", "replay"]),
         ({"preset": "labtop"}, ["unknown preset 'labtop'", "paper", "did you mean 'laptop'"]),
         ({"lam": -1}, ["lam is -1.0", ">= 0, or inf"]),
@@ -121,12 +117,13 @@ def test_hypers_are_the_table_of_the_limits():
         return [float(v) for v in hypers(Config(preset="laptop", **settings))]
 
     alpha = pytest.approx(1e-4)
-    assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0]
-    assert numbers(lam=9.0, prior="forward_kl") == [9, 9, 1, alpha, 0, 0, 1, 0]
-    assert numbers(lam=math.inf, prior="replay") == [1, 0, 0, 0, 0, 0, 0, 1]
-    assert numbers(method="bmpc") == [1, 0, 0, alpha, 0, 0, 0, 1]
-    assert numbers(method="tdmpc_square") == [0, 0, 1, alpha, 1, 0, 0, 1]
-    assert numbers(method="tdmpbc") == [0, 0, 1, alpha, 0, 1, 0, 0]
+    assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0, 1, 0]
+    assert numbers(lam=9.0, prior="forward_kl") == [9, 9, 1, alpha, 0, 0, 1, 0, 1, 0]
+    assert numbers(lam=math.inf, prior="replay") == [1, 0, 0, 0, 0, 0, 0, 1, 1, 0]
+    assert numbers(method="bmpc") == [1, 0, 0, alpha, 0, 0, 0, 1, 1, 0]
+    assert numbers(method="tdmpc_square") == [0, 0, 1, alpha, 1, 0, 0, 1, 1, 0]
+    assert numbers(method="tdmpbc") == [0, 0, 1, alpha, 0, 1, 0, 0, 1, 0]
+    assert numbers(method="pompc_budget", prior_rate=0.25)[-2:] == [0.25, 0.5]
     assert set(PRESETS) == {"paper", "laptop"}
 
 

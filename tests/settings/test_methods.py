@@ -69,6 +69,11 @@ class Scene:
         mean, log_std = oracle.gaussian(self.params["policy"], latent, low, high)
         return mean, np.exp(log_std)
 
+    def before_tanh(self, latent):
+        """Return mean and std of a squashed policy, float64 `[A]`."""
+        mean, raw = np.split(oracle.apply_mlp(self.params["policy"], latent), 2)
+        return mean, np.exp(-10 + 6 * (np.tanh(raw) + 1))
+
     def loss(self):
         """Return the loss of the policy as the code computes it, with its noise."""
         latents, mask = update_policy.policy_latents(self.world, self.rollout, self.batch)
@@ -78,7 +83,8 @@ class Scene:
         )
         sample = update_policy.sample_policy(self.world, self.state.policy, heads, latents, noise)
         planner = Gaussian(self.batch.plan.mean[:-1], self.batch.plan.std[:-1])
-        reference = planner if self.parts.kl else None
+        reads = self.parts.kl or self.parts.cross_entropy
+        reference = planner if reads else None
         terms = update_policy.policy_terms(
             self.world, sample, reference, self.scales, self.batch, self.parts
         )
@@ -109,10 +115,9 @@ def test_tdmpc2_climbs_q_with_a_squashed_policy_over_all_latents(small, correcte
     assert latents.shape[0] == scene.config.horizon + 1
     terms = np.zeros(mask.shape)
     for t, b in np.ndindex(terms.shape):
-        out = oracle.apply_mlp(scene.params["policy"], latents[t][b])
-        log_std = -10 + 6 * (np.tanh(out[2:]) + 1)
-        action = np.tanh(out[:2] + np.exp(log_std) * np.asarray(noise[t][b], float))
-        entropy = 2 * (log_std + 0.5 * np.log(2 * np.pi * np.e)).sum()
+        mean, std = scene.before_tanh(latents[t][b])
+        action = np.tanh(mean + std * np.asarray(noise[t][b], float))
+        entropy = 2 * oracle.entropy(std)
         if corrected:
             entropy += np.log(1 - action**2 + 1e-6).sum()
         terms[t, b] = -scene.value(latents[t][b], action) / 2 - 0.1 * entropy
@@ -155,16 +160,23 @@ def test_bmpc_jax_measures_its_kl_on_the_plans_that_the_same_update_made(small):
     assert float(metrics["scale_kl"]) == pytest.approx(high - low, rel=1e-4)
 
 
-def test_td_m_pc_squared_eq_34(small):
-    """-Q - α A H + β CE with the stored planner, CE = -E[log planner] in closed form."""
+@pytest.mark.parametrize("scale", [1.5, 2.5, 40.0])
+def test_td_m_pc_squared_eq_34(small, scale):
+    """TD-MPC2's loss, and β A²/61 (-log planner(a)) / S_Q at the sample once S_Q is above 2."""
     scene = Scene(small(method="tdmpc_square", cross_entropy_coef=0.3))
+    scene.scales = scene.scales._replace(value=jnp.float32(scale))
     ours, latents, mask, noise = scene.loss()
     terms = np.zeros(mask.shape)
     for t, b in np.ndindex(terms.shape):
-        mean, std, climbing = scene.climb(latents[t][b], noise[t][b])
+        mean, std = scene.before_tanh(latents[t][b])
+        action = np.tanh(mean + std * np.asarray(noise[t][b], float))
+        slope = np.log(1 - action**2 + 1e-6).sum()
+        bonus = 1e-4 * (agents.ACTIONS * oracle.entropy(std) + slope)
         m, s = np.asarray(scene.batch.plan.mean[t][b]), np.asarray(scene.batch.plan.std[t][b])
-        cross = (np.log(s) + 0.5 * np.log(2 * np.pi) + (std**2 + (mean - m) ** 2) / 2 / s**2).sum()
-        terms[t, b] = climbing + 0.3 * cross / 3
+        density = (-0.5 * ((action - m) / s) ** 2 - np.log(s) - 0.5 * np.log(2 * np.pi)).sum()
+        terms[t, b] = -scene.value(latents[t][b], action) / scale - bonus
+        if scale > 2:
+            terms[t, b] -= 0.3 * agents.ACTIONS**2 / 61 * density / scale
     np.testing.assert_allclose(ours, average(terms, np.asarray(mask)), rtol=1e-4)
 
 
@@ -226,7 +238,7 @@ def test_adam_of_the_policy_has_its_methods_epsilon(small, method, eps):
 
 def test_the_drawn_elite_is_the_clone_s_mean_by_option():
     elites = jnp.asarray([[[0.1], [0.2], [0.3]]])
-    made = Plan(jnp.zeros((1, 1)), jnp.full((1, 1), 0.5), elites, jnp.full(3, 1 / 3))
+    made = Plan(jnp.zeros((1, 1)), jnp.full((1, 1), 0.5), elites, jnp.full(3, 1 / 3), jnp.zeros(()))
     found = set()
     for number in range(20):
         key = jax.random.PRNGKey(number)
