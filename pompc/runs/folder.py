@@ -8,7 +8,7 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -41,20 +41,15 @@ def open_run(config: Config, run_dir: Path) -> bool:
     return True
 
 
-def table_sizes(run_dir: Path) -> dict[str, int]:
-    """Return the size of each table, in bytes; 0 where it is not there yet."""
-    paths = [run_dir / name for name in TABLES]
-    return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
-
-
-def cut_tables(run_dir: Path, sizes: Mapping[str, int]) -> None:
-    """Cut off what was written to the tables after a checkpoint."""
-    for name in TABLES:
-        path, size = run_dir / name, sizes.get(name, 0)
-        if size:
-            os.truncate(path, size)
+def cut_tables(run_dir: Path, env_step: int) -> None:
+    """Cut off the rows of the tables that were written after a checkpoint at `env_step`."""
+    for path in (run_dir / name for name in TABLES if (run_dir / name).exists()):
+        columns, rows = _read_rows(path)
+        kept = [row for row in rows if int(row["env_step"]) <= env_step]
+        if kept:
+            _write_rows(path, columns, kept)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def read_config(run_dir: Path) -> Config:
@@ -116,15 +111,37 @@ def commit() -> str | None:
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append rows to a CSV file, whose header is the first row's keys."""
-    new = not path.exists()
+    """Append rows to a CSV file, whose header is the first row's keys.
+
+    A table of an earlier version gets the columns that it lacks, and keeps those that rows lack;
+    such cells are empty.
+    """
+    columns: list[str] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file), [])
+    added = [name for name in rows[0] if name not in columns]
+    if added:
+        _write_rows(path, columns + added, _read_rows(path)[1] if columns else [])
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+        csv.DictWriter(file, columns + added).writerows(rows)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and rows of a table, cells as they are; a torn last line is left out."""
+    reader = csv.DictReader(io.StringIO(files.whole_lines(path), newline=""))
+    rows = list(reader)
+    return list(reader.fieldnames or []), rows
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
 
 
 def load_runs(path: str | Path) -> pd.DataFrame:

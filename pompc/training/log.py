@@ -82,16 +82,21 @@ class Log:
         """Return what `load` needs to go on with this interval."""
         self.settle()
         sums = {f"sums.{index}": values for index, values in enumerate(self._sums)}
+        names = {f"names.{index}": np.array(names) for index, names in enumerate(self._names)}
         counts = np.array([self._updates, self._decisions])
         own = {"counts": counts, "seconds": self._seconds, "discarded": self.discarded}
-        return sums | own | {"rate": np.array(self.rate)}
+        return sums | names | own | {"rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on where `save` was called."""
+        """Go on where `save` was called; if it logged other metrics, with a new interval."""
+        self.discarded, self.rate = state["discarded"], float(state["rate"])
+        for index, (sums, names) in enumerate(zip(self._sums, self._names, strict=True)):
+            stored = state.get(f"names.{index}", np.array(names))  # format 0 has no names
+            if state[f"sums.{index}"].shape != sums.shape or list(stored) != list(names):
+                return
         self._sums = [state[f"sums.{index}"] for index in range(len(self._sums))]
         self._updates, self._decisions = (int(count) for count in state["counts"])
-        self._seconds, self.discarded = state["seconds"], state["discarded"]
-        self.rate = float(state["rate"])
+        self._seconds = state["seconds"]
 
     def tick(self, seconds: np.ndarray) -> None:
         """Add the seconds of one decision: plan, environment, waiting for the update."""

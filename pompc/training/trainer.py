@@ -148,16 +148,16 @@ class _Training:
         """Start or go on from a checkpoint; return the decisions done and what was last seen."""
         found = self.checkpoints.restore(self.learners)
         if found is None:
-            runs.cut_tables(self.folder, {})
+            runs.cut_tables(self.folder, -1)
             feedback = first_feedback(self.vector)
             self.evaluate(0, feedback)
             return 0, feedback
-        runs.cut_tables(self.folder, found.tables)
+        step = found.decision * self.config.action_repeat
+        runs.cut_tables(self.folder, step)
         self.began -= found.wall_s
         self.log.load(found.log)
         seen, restarted = self.vector.load(found.environments)
         self.learners = discard_episodes(self.programs, found.learners, restarted)
-        step = found.decision * self.config.action_repeat
         anew = "; the environments start new episodes" if restarted.any() else ""
         self.progress.note(f"going on from step {step:,}{anew}")
         feedback = found.feedback
@@ -239,9 +239,8 @@ class _Training:
         if decision == self.checkpoints.newest:
             return
         snapshot = Snapshot(
-            decision, self.learners, feedback, self.vector.save(), self.log.save(),
-            self.wall_s(), runs.table_sizes(self.folder),
-        )  # fmt: skip
+            decision, self.learners, feedback, self.vector.save(), self.log.save(), self.wall_s()
+        )
         self.learners = self.checkpoints.save(snapshot)
 
     def interrupt(self, signal_name: str, decision: int, feedback: Feedback) -> None:
