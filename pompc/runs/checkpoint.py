@@ -22,7 +22,7 @@ import pompc
 from pompc.algorithm.agent import AgentState
 from pompc.envs.restarting import State
 from pompc.envs.vector import Feedback
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, MissingError
 from pompc.population.groups import Learners, Population, with_padding, without_padding
 from pompc.runs import files, replay_segments
 from pompc.runs.files import DamagedError
@@ -179,7 +179,7 @@ def restore_agents(
 
     Raises:
         ConfigError: if it is of another version, and cannot be read for that.
-        FileNotFoundError: if there is none.
+        MissingError: if there is none.
     """
     folder = (run_dir / _FOLDER).absolute()
     for step in reversed(saved_steps(run_dir)):
@@ -189,7 +189,7 @@ def restore_agents(
                 return read_agents(folder / str(step) / "agents", like, population)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
-    raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
+    raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
 
 
 @contextmanager
