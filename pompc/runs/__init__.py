@@ -7,6 +7,7 @@ from pompc.runs.folder import append_rows as append_rows
 from pompc.runs.folder import commit as commit
 from pompc.runs.folder import cut_tables as cut_tables
 from pompc.runs.folder import load_episodes as load_episodes
+from pompc.runs.folder import load_metrics as load_metrics
 from pompc.runs.folder import load_runs as load_runs
 from pompc.runs.folder import notebook_config as notebook_config
 from pompc.runs.folder import open_run as open_run

@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from pompc import runs
+from pompc.errors import SaidError
 from pompc.population.programs import Programs
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(SaidError, RuntimeError):
     """A loss or metric became NaN or infinite; the last good checkpoint is kept."""
 
 
@@ -24,7 +25,6 @@ class Log:
         """Start the first interval; metrics that a group does not have stay empty."""
         self._names, self._path = programs.metric_names, folder / "metrics.csv"
         self._groups = programs.population.groups
-        self._columns = list(dict.fromkeys(name for names in self._names for name in names))
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
@@ -103,12 +103,12 @@ class Log:
         self._seconds += seconds
         self._decisions += 1
 
-    def write(self, decision: int, action_repeat: int) -> None:
-        """Append one row an agent, then start the next interval."""
+    def write(self, decision: int, action_repeat: int) -> list[dict[str, Any]]:
+        """Append one row an agent, then start the next interval; return the rows."""
         self.settle()
         total = self._seconds.sum()
         self.rate = self._agents * self._decisions / total
-        shares = (self._seconds / total).round(4)
+        shares = (self._seconds / total).round(4).tolist()
         head = {
             "env_step": decision * action_repeat,
             "decision": decision,
@@ -122,9 +122,9 @@ class Log:
         for names, sums in zip(self._names, self._sums, strict=True):
             means = sums / self._updates if self._updates else np.full_like(sums, np.nan)
             for values in means:
-                found = dict(zip(names, (f"{value:.6g}" for value in values), strict=True))
-                metrics = {name: found.get(name, "") for name in self._columns}
-                lost = {"discarded_episodes": self.discarded[len(rows)]}
-                rows.append(head | {"agent": len(rows)} | metrics | lost)
+                found = zip(names, (float(f"{value:.6g}") for value in values), strict=True)
+                lost = {"discarded_episodes": int(self.discarded[len(rows)])}
+                rows.append(head | {"agent": len(rows)} | dict(found) | lost)
         runs.append_rows(self._path, rows)
         self._clear()
+        return rows

@@ -135,7 +135,11 @@ def test_an_interval_of_other_metrics_is_begun_anew(small, tmp_path):
     before = log_of("a", "b")
     before.add(1, [jnp.array([[2.0, 4.0]])])
     before.tick(np.ones(3))
-    for names, expected in ((("a", "b"), "2,4"), (("a", "c"), "nan,nan"), (("a", "b", "c"), "nan")):
+    for names, expected in (
+        (("a", "b"), "2.0,4.0"),
+        (("a", "c"), "nan,nan"),
+        (("a", "b", "c"), "nan"),
+    ):
         (tmp_path / "metrics.csv").unlink(missing_ok=True)
         after = log_of(*names)
         after.load(before.save())
