@@ -57,7 +57,9 @@ def read_agents(
         weights = [hypers(config) for config in group.agents]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
         whole = state._replace(hypers=stacked if len(weights) > 1 else weights[0])
-        states.append(whole._replace(**{part: STARTS[part](whole) for part in missing}))
+        # Copied, since training donates every array, and can donate each only once.
+        added = {part: jax.tree.map(jnp.copy, STARTS[part](whole)) for part in missing}
+        states.append(whole._replace(**added))
     return with_padding(tuple(states), like)
 
 

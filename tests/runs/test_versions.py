@@ -17,7 +17,7 @@ from agents import ACTIONS, OBSERVATIONS, make
 
 import pompc
 from pompc import ConfigError, runs
-from pompc.algorithm.agent import Scales
+from pompc.algorithm.agent import TargetParams
 from pompc.algorithm.loss_weights import hypers
 from pompc.population.groups import Learners, initial_arguments, make_population
 from pompc.population.programs import make_programs
@@ -60,22 +60,25 @@ def stored(small, tmp_path):
 
 def test_a_part_that_was_added_starts_as_the_table_says(stored, monkeypatch):
     population, state, path = stored
-    stored_agents.write_agents(path, (state._replace(scales=None),))
-    with pytest.raises(stored_agents.DifferentError, match=r"^0\.scales\.\w+ is missing, 0"):
+    stored_agents.write_agents(path, (state._replace(targets=None),))
+    with pytest.raises(stored_agents.DifferentError, match=r"^0\.targets\.\S+ is missing, .* more"):
         stored_agents.read_agents(path, (state,), population)
 
-    def scales(read):
-        return Scales(*[read.policy["output"]["bias"][0] + number for number in range(3)])
+    def targets(read):
+        return TargetParams(read.model.q, read.model.kl_q)
 
-    monkeypatch.setitem(stored_agents.STARTS, "scales", scales)
+    monkeypatch.setitem(stored_agents.STARTS, "targets", targets)
     (found,) = stored_agents.read_agents(path, (state,), population)
-    expected = state._replace(scales=scales(state))
+    expected = state._replace(targets=targets(state))
     for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_array_equal(mine, theirs)
+    places = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(found)]
+    assert len(places) == len(set(places))  # all can be donated
     # Where the part is stored, its default is not used.
     stored_agents.write_agents(path.with_name("whole"), (state,))
     (found,) = stored_agents.read_agents(path.with_name("whole"), (state,), population)
-    assert found.scales == state.scales
+    for mine, theirs in zip(jax.tree.leaves(found), jax.tree.leaves(state), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 def test_a_part_that_was_dropped_is_named(stored):
