@@ -10,9 +10,11 @@ if TYPE_CHECKING:
     from pompc.envs import make_env as make_env
     from pompc.errors import ConfigError as ConfigError
     from pompc.runs.folder import load_episodes as load_episodes
+    from pompc.runs.folder import load_metrics as load_metrics
     from pompc.runs.folder import load_runs as load_runs
     from pompc.runs.folder import notebook_config as notebook_config
     from pompc.settings.config import Config as Config
+    from pompc.training.hooks import Stop as Stop
     from pompc.training.trained_agent import evaluate as evaluate
     from pompc.training.trained_agent import load_agent as load_agent
     from pompc.training.trained_agent import record_video as record_video
@@ -23,9 +25,11 @@ __version__ = "0.1.0"
 _HOME = {
     "Config": "settings.config",
     "ConfigError": "errors",
+    "Stop": "training.hooks",
     "evaluate": "training.trained_agent",
     "load_agent": "training.trained_agent",
     "load_episodes": "runs",
+    "load_metrics": "runs",
     "load_runs": "runs",
     "make_env": "envs",
     "notebook_config": "runs",

@@ -1,4 +1,4 @@
-"""The error that bad input raises, and the nearest-match hint of its sentence."""
+"""Errors whose message says all, and the nearest-match hint of a sentence on bad input."""
 
 from __future__ import annotations
 
@@ -6,8 +6,24 @@ import difflib
 from collections.abc import Iterable
 
 
-class ConfigError(ValueError):
+class SaidError(Exception):
+    """An error in one sentence; notebooks and commands show it without a traceback."""
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(SaidError, ValueError):
     """Report bad input in one sentence: the value, what is allowed, the nearest match."""
+
+
+class MissingError(SaidError, FileNotFoundError):
+    """A run has not left yet what is asked for."""
+
+
+class VideoError(SaidError, RuntimeError):
+    """There can be no video of an episode."""
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

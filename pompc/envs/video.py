@@ -19,6 +19,7 @@ from pompc.envs import check_task, make_env
 from pompc.envs.dmc import DmControlEnv
 from pompc.envs.humanoid import HumanoidEnv
 from pompc.envs.process import module_command, module_environment
+from pompc.errors import VideoError
 
 # Mesa's or the vendor's EGL needs no display; OSMesa is the fallback without any EGL driver.
 _BACKENDS = ("egl", "osmesa")
@@ -53,7 +54,7 @@ def record_actions(
 
     Raises:
         ConfigError: for an unknown task.
-        RuntimeError: in one sentence with the cause, if the episode cannot be rendered.
+        VideoError: in one sentence with the cause, if the episode cannot be rendered.
     """
     task = check_task(task)
     path = Path(path).absolute()
@@ -91,7 +92,7 @@ def _render_with_any_backend(task: str, request: Path, video: Path) -> None:
             return
         cause = process.stderr.strip().rpartition("\n")[2]
         causes.append(f"MUJOCO_GL={backend}: {cause or f'exit code {process.returncode}'}")
-    raise RuntimeError(f"cannot render a video of {task!r} ({'; '.join(causes)})")
+    raise VideoError(f"cannot render a video of {task!r} ({'; '.join(causes)})")
 
 
 def _render(request: Path, video: Path) -> None:

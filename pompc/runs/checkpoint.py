@@ -10,31 +10,27 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
-from jax import ShapeDtypeStruct
-from jax.sharding import SingleDeviceSharding
 
+import pompc
 from pompc.algorithm.agent import AgentState
 from pompc.envs.restarting import State
 from pompc.envs.vector import Feedback
-from pompc.population.groups import (
-    Learners,
-    Population,
-    cut_padding,
-    with_padding,
-    without_padding,
-)
+from pompc.errors import ConfigError, MissingError
+from pompc.population.groups import Learners, Population, with_padding, without_padding
 from pompc.runs import files, replay_segments
 from pompc.runs.files import DamagedError
+from pompc.runs.folder import commit
 from pompc.runs.replay_segments import Arrays
+from pompc.runs.stored_agents import DifferentError, read_agents, write_agents
 
+FORMAT = 1  # 0: agents with their loss weights, and the lengths of the tables in bytes
 KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
 _FOLDER, _REPLAY, _HEAD = "checkpoints", "replay", "checkpoint.json"
@@ -49,7 +45,6 @@ class Snapshot(NamedTuple):
     environments: list[State]
     log: Arrays
     wall_s: float
-    tables: dict[str, int]  # bytes of each table
 
 
 class Checkpoints:
@@ -85,13 +80,13 @@ class Checkpoints:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         segments = self._with_new_segment(snapshot)
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(partial / "agents", snapshot.learners.states)
+        write_agents(partial / "agents", snapshot.learners.states)
         files.write_arrays(partial / "arrays.npz", _arrays(snapshot))
         body = {
+            "format": FORMAT,
+            "pompc": _version(),
             "decision": snapshot.decision,
             "wall_s": snapshot.wall_s,
-            "tables": snapshot.tables,
             "segments": segments,
             "files": {str(path.relative_to(partial)): files.checksum(path)
                       for path in sorted(partial.rglob("*")) if path.is_file()},
@@ -133,10 +128,14 @@ class Checkpoints:
 
         Damaged ones are named and removed. Arrays lie where those of `start` do, which are the
         learners at their start.
+
+        Raises:
+            ConfigError: if it is of another version, and cannot be read for that.
         """
         for step in reversed(saved_steps(self._folder.parent)):
             try:
-                return self._restore(self._folder / str(step), start)
+                with _naming_writer(self._folder / str(step)):
+                    return self._restore(self._folder / str(step), start)
             except DamagedError as error:
                 print(f"{error}: the checkpoint before it is used", flush=True)
                 shutil.rmtree(self._folder / str(step))
@@ -153,7 +152,7 @@ class Checkpoints:
         counted = _part(arrays, "replay")
         own = without_padding(start.buffers, self._population)
         own = replay_segments.rebuild(own, map(files.read_arrays, segments), counted)
-        states = _read_agents(path, start.states, self._population)
+        states = read_agents(path / "agents", start.states, self._population)
         self._segments, self._marks = body["segments"], replay_segments.marks(own)
         self.newest = body["decision"]
         count = len({name.split(".")[0] for name in _part(arrays, "environment")})
@@ -164,7 +163,6 @@ class Checkpoints:
             environments=[_part(arrays, f"environment.{index}") for index in range(count)],
             log=_part(arrays, "log"),
             wall_s=body["wall_s"],
-            tables=body["tables"],
         )
 
 
@@ -180,16 +178,43 @@ def restore_agents(
     """Read the agents of a run's newest checkpoint that is whole.
 
     Raises:
-        FileNotFoundError: if there is none.
+        ConfigError: if it is of another version, and cannot be read for that.
+        MissingError: if there is none.
     """
     folder = (run_dir / _FOLDER).absolute()
     for step in reversed(saved_steps(run_dir)):
         try:
-            verified(folder / str(step))
-            return _read_agents(folder / str(step), like, population)
+            with _naming_writer(folder / str(step)):
+                verified(folder / str(step))
+                return read_agents(folder / str(step) / "agents", like, population)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
-    raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
+    raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
+
+
+@contextmanager
+def _naming_writer(path: Path) -> Iterator[None]:
+    """Name the version that wrote a checkpoint, where this one cannot read it.
+
+    Raises:
+        ConfigError: in one sentence that says what differs.
+        DamagedError: if the checkpoint's head is.
+    """
+    body = _read(path)
+    try:
+        if body.get("format", 0) > FORMAT:
+            raise DifferentError(f"its format is {body['format']}, the newest known is {FORMAT}")
+        yield
+    except (DifferentError, KeyError) as error:
+        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        writer = body.get("pompc", "0.1.0 or earlier")
+        raise ConfigError(
+            f"{path} was written by pompc {writer} and cannot be read by {_version()}: {what}"
+        ) from error
+
+
+def _version() -> str:
+    return f"{pompc.__version__} (commit {commit()})"
 
 
 def verified(path: Path) -> dict[str, Any]:
@@ -222,20 +247,6 @@ def _require(whole: bool, path: Path) -> None:
 
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
-
-
-def _read_agents(
-    path: Path, like: tuple[AgentState, ...], population: Population
-) -> tuple[AgentState, ...]:
-    here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
-    shapes = jax.tree.map(
-        lambda leaf: ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), like
-    )
-    shapes = cut_padding(
-        shapes, population, lambda leaf, n: leaf.update(shape=(n, *leaf.shape[1:]))
-    )
-    with ocp.StandardCheckpointer() as checkpointer:
-        return with_padding(checkpointer.restore(path / "agents", shapes), like)
 
 
 def _arrays(snapshot: Snapshot) -> Arrays:

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from pompc.errors import SaidError
+
 
 class DamagedError(RuntimeError):
     """A file is not what was written."""
 
 
-class DiskFullError(RuntimeError):
+class DiskFullError(SaidError, RuntimeError):
     """There is no room left for what a run writes."""
 
 

@@ -8,8 +8,9 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ import pandas as pd
 import psutil
 
 import pompc
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, MissingError
 from pompc.runs import files
 from pompc.settings.config import Config
+from pompc.settings.kinds import options_of
 
 TABLES = ("returns.csv", "metrics.csv")
+IDENTITY = ["task", "method", "lam", "prior", "seed"]  # columns that tell agents apart
 EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
 ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
 
@@ -41,20 +44,15 @@ def open_run(config: Config, run_dir: Path) -> bool:
     return True
 
 
-def table_sizes(run_dir: Path) -> dict[str, int]:
-    """Return the size of each table, in bytes; 0 where it is not there yet."""
-    paths = [run_dir / name for name in TABLES]
-    return {path.name: path.stat().st_size if path.exists() else 0 for path in paths}
-
-
-def cut_tables(run_dir: Path, sizes: Mapping[str, int]) -> None:
-    """Cut off what was written to the tables after a checkpoint."""
-    for name in TABLES:
-        path, size = run_dir / name, sizes.get(name, 0)
-        if size:
-            os.truncate(path, size)
+def cut_tables(run_dir: Path, env_step: int) -> None:
+    """Cut off the rows of the tables that were written after a checkpoint at `env_step`."""
+    for path in (run_dir / name for name in TABLES if (run_dir / name).exists()):
+        columns, rows = _read_rows(path)
+        kept = [row for row in rows if int(row["env_step"]) <= env_step]
+        if kept:
+            _write_rows(path, columns, kept)
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
 
 
 def read_config(run_dir: Path) -> Config:
@@ -116,19 +114,43 @@ def commit() -> str | None:
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append rows to a CSV file, whose header is the first row's keys."""
-    new = not path.exists()
+    """Append rows to a CSV file, with a column for each of their keys.
+
+    A table of an earlier version gets the columns that it lacks, and keeps those that rows lack;
+    such cells are empty.
+    """
+    columns: list[str] = []
+    if path.exists():
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file), [])
+    added = [name for name in dict.fromkeys(chain(*rows)) if name not in columns]
+    if added:
+        _write_rows(path, columns + added, _read_rows(path)[1] if columns else [])
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+        csv.DictWriter(file, columns + added).writerows(rows)
         file.flush()
         os.fsync(file.fileno())
 
 
+def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Return the columns and rows of a table, cells as they are; a torn last line is left out."""
+    reader = csv.DictReader(io.StringIO(files.whole_lines(path), newline=""))
+    rows = list(reader)
+    return list(reader.fieldnames or []), rows
+
+
+def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())
+
+
 def load_runs(path: str | Path) -> pd.DataFrame:
     """Return the evaluations below `path`, one row each, with the run's folder in `run`.
+
+    Every setting in which the agents of the runs differ is a column, too.
 
     Args:
         path: a run, or a folder that holds runs at any depth.
@@ -136,12 +158,53 @@ def load_runs(path: str | Path) -> pd.DataFrame:
     Raises:
         ConfigError: if there is none.
     """
-    root = Path(path)
-    found = sorted(path for path in root.rglob("returns.csv") if files.whole_lines(path))
+    return _load(Path(path), "returns.csv", read_table)
+
+
+def load_metrics(path: str | Path) -> pd.DataFrame:
+    """Return the rows of metrics.csv below `path`, with the columns that `load_runs` adds.
+
+    Args:
+        path: a run, or a folder that holds runs at any depth.
+
+    Raises:
+        ConfigError: if there is none.
+    """
+    return _load(Path(path), "metrics.csv", _read_metrics)
+
+
+def _load(root: Path, name: str, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+    found = sorted(path for path in root.rglob(name) if files.whole_lines(path))
     if not found:
-        raise ConfigError(f"no run found in {str(path)!r}: there is no returns.csv below it")
-    tables = [read_table(path).assign(run=str(path.parent)) for path in found]
-    return pd.concat(tables, ignore_index=True)
+        raise ConfigError(f"no run found in {str(root)!r}: there is no {name} below it")
+    tables = [read(path).assign(run=str(path.parent)) for path in found]
+    own = {column for table in tables for column in table}
+    pairs = zip(tables, found, strict=True)
+    joined = pd.concat([_with_settings(table, path.parent) for table, path in pairs])
+    counts = joined.drop(columns=[*own]).nunique()
+    same = [column for column, count in counts.items() if count < 2]
+    return joined.drop(columns=same).reset_index(drop=True)
+
+
+def _read_metrics(path: Path) -> pd.DataFrame:
+    """Return metrics.csv with what tells its agents apart, which returns.csv alone holds."""
+    agents = read_table(path.with_name("returns.csv"))
+    agents = agents.loc[agents["env_step"] == agents["env_step"].min(), IDENTITY]
+    agents = agents.reset_index(drop=True).rename_axis("agent").reset_index()
+    table = read_table(path).merge(agents, on="agent")
+    return table.reindex(columns=list(dict.fromkeys([*agents, *table])))
+
+
+def _with_settings(table: pd.DataFrame, run: Path) -> pd.DataFrame:
+    """Add the settings of each row's agent, as this or an earlier version wrote them."""
+    if not (run / "config.json").exists():  # of a public implementation
+        return table
+    found = json.loads((run / "config.json").read_text())
+    agents = found if isinstance(found, list) else [found]
+    settings = pd.DataFrame([options_of(Config) | agent for agent in agents])
+    names = [field.name for field in dataclasses.fields(Config) if field.name not in table]
+    settings = settings.astype({"lam": float}).reindex(columns=[*IDENTITY, *names])
+    return table.merge(settings, on=IDENTITY, how="left")
 
 
 def load_episodes(run_dir: str | Path) -> pd.DataFrame:
@@ -151,15 +214,15 @@ def load_episodes(run_dir: str | Path) -> pd.DataFrame:
     `env_step` of the evaluation; `episode`, `decision` (both from 0) and `reward`.
 
     Raises:
-        FileNotFoundError: if the folder holds no evaluation, or one of an earlier version.
+        MissingError: if the folder holds no evaluation, or one of an earlier version.
     """
     path = Path(run_dir) / EPISODES
     stored = files.read_arrays(path) if path.exists() else {}
     if "rewards" not in stored:
-        raise FileNotFoundError(f"there is no {EPISODES} with rewards in {str(run_dir)!r}")
+        raise MissingError(f"there is no {EPISODES} with rewards in {str(run_dir)!r}")
     agents = read_table(Path(run_dir) / "returns.csv")
     agents = agents.loc[agents["env_step"] == stored["env_step"]].reset_index(drop=True)
-    columns = ["task", "method", "lam", "prior", "seed", "env_step"]
+    columns = [*IDENTITY, "env_step"]
     index = pd.MultiIndex.from_product(
         [range(size) for size in stored["rewards"].shape], names=["agent", "episode", "decision"]
     )

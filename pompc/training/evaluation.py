@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from pompc.algorithm.agent import AgentState
 from pompc.envs import Vector, make_vector
 from pompc.population.groups import initial_arguments
 from pompc.population.programs import Programs
+from pompc.runs.files import write_arrays
 from pompc.settings.config import Config
 
 _TRAINING, _EVALUATION = range(2)  # streams of a run's seed
@@ -53,6 +55,15 @@ class Evaluation(NamedTuple):
     def returns(self) -> np.ndarray:
         """The sum of each episode's rewards, `[P, N]`."""
         return np.asarray(np.nansum(self.rewards, axis=-1, dtype=np.float64))
+
+
+def save_episodes(path: Path, env_step: int, evaluation: Evaluation) -> None:
+    """Keep the rewards of an evaluation's episodes, and of each agent's first its actions."""
+    write_arrays(
+        path,
+        {"env_step": np.array(env_step), "seed": evaluation.seeds[:, 0],
+         "actions": evaluation.actions, "rewards": evaluation.rewards},
+    )  # fmt: skip
 
 
 class Evaluator:

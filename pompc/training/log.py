@@ -10,10 +10,11 @@ import jax
 import numpy as np
 
 from pompc import runs
+from pompc.errors import SaidError
 from pompc.population.programs import Programs
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(SaidError, RuntimeError):
     """A loss or metric became NaN or infinite; the last good checkpoint is kept."""
 
 
@@ -25,8 +26,6 @@ class Log:
         self._names, self._path = programs.metric_names, folder / "metrics.csv"
         self._instruments = programs.instrument_names
         self._groups = programs.population.groups
-        every = (name for names in self._names + self._instruments for name in names)
-        self._columns = list(dict.fromkeys(every))
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
@@ -84,16 +83,21 @@ class Log:
         """Return what `load` needs to go on with this interval."""
         self.settle()
         sums = {f"sums.{index}": values for index, values in enumerate(self._sums)}
+        names = {f"names.{index}": np.array(names) for index, names in enumerate(self._names)}
         counts = np.array([self._updates, self._decisions])
         own = {"counts": counts, "seconds": self._seconds, "discarded": self.discarded}
-        return sums | own | {"rate": np.array(self.rate)}
+        return sums | names | own | {"rate": np.array(self.rate)}
 
     def load(self, state: Mapping[str, np.ndarray]) -> None:
-        """Go on where `save` was called."""
+        """Go on where `save` was called; if it logged other metrics, with a new interval."""
+        self.discarded, self.rate = state["discarded"], float(state["rate"])
+        for index, (sums, names) in enumerate(zip(self._sums, self._names, strict=True)):
+            stored = state.get(f"names.{index}", np.array(names))  # format 0 has no names
+            if state[f"sums.{index}"].shape != sums.shape or list(stored) != list(names):
+                return
         self._sums = [state[f"sums.{index}"] for index in range(len(self._sums))]
         self._updates, self._decisions = (int(count) for count in state["counts"])
-        self._seconds, self.discarded = state["seconds"], state["discarded"]
-        self.rate = float(state["rate"])
+        self._seconds = state["seconds"]
 
     def tick(self, seconds: np.ndarray) -> None:
         """Add the seconds of one decision: plan, environment, waiting for the update."""
@@ -102,8 +106,8 @@ class Log:
 
     def write(
         self, decision: int, action_repeat: int, measured: Sequence[jax.Array] | None = None
-    ) -> None:
-        """Append one row an agent, then start the next interval.
+    ) -> list[dict[str, Any]]:
+        """Append one row an agent, then start the next interval; return the rows.
 
         Args:
             decision: the number of decisions made.
@@ -113,7 +117,7 @@ class Log:
         self.settle()
         total = self._seconds.sum()
         self.rate = self._agents * self._decisions / total
-        shares = (self._seconds / total).round(4)
+        shares = (self._seconds / total).round(4).tolist()
         head = {
             "env_step": decision * action_repeat,
             "decision": decision,
@@ -128,15 +132,15 @@ class Log:
         for group, sums in enumerate(self._sums):
             means = sums / self._updates if self._updates else np.full_like(sums, np.nan)
             for agent, values in enumerate(means):
-                found = _written(self._names[group], values)
+                found = _numbers(self._names[group], values)
                 if seen is not None:
-                    found |= _written(self._instruments[group], seen[group][agent])
-                metrics = {name: found.get(name, "") for name in self._columns}
-                lost = {"discarded_episodes": self.discarded[len(rows)]}
-                rows.append(head | {"agent": len(rows)} | metrics | lost)
+                    found |= _numbers(self._instruments[group], seen[group][agent])
+                lost = {"discarded_episodes": int(self.discarded[len(rows)])}
+                rows.append(head | {"agent": len(rows)} | found | lost)
         runs.append_rows(self._path, rows)
         self._clear()
+        return rows
 
 
-def _written(names: Sequence[str], values: np.ndarray) -> dict[str, str]:
-    return {name: f"{value:.6g}" for name, value in zip(names, values, strict=True)}
+def _numbers(names: Sequence[str], values: np.ndarray) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in zip(names, values, strict=True)}

@@ -12,6 +12,7 @@ import pandas as pd
 from pompc import envs, runs, runtime
 from pompc.algorithm.agent import AgentState
 from pompc.envs import video
+from pompc.errors import MissingError, VideoError
 from pompc.population.groups import Group, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint
@@ -66,7 +67,7 @@ def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
 
     Raises:
         ConfigError: if the folder holds no run, or the run no such agent.
-        FileNotFoundError: if the run has no checkpoint yet.
+        MissingError: if the run has no checkpoint yet.
     """
     population, states = _restore(Path(run_dir))
     number, row = population.place(agent)
@@ -117,17 +118,17 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
 
     Raises:
         ConfigError: if the folder holds no run.
-        FileNotFoundError: if the run has not evaluated yet.
-        RuntimeError: in one sentence, where nothing can be rendered.
+        MissingError: if the run has not evaluated yet.
+        VideoError: if nothing can be rendered, with the cause.
     """
     config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
     if not stored.exists():
-        raise FileNotFoundError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
+        raise MissingError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
     make_population(config.agents, 0, 0).place(agent)  # refuses an agent that is not there
     with np.load(stored) as episodes:
         seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
     if np.isnan(actions).any():
-        raise RuntimeError(
+        raise VideoError(
             f"there is no video of agent {agent}: the environment of its first evaluation episode "
             "failed, and the episode was started anew"
         )

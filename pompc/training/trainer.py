@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +12,40 @@ import numpy as np
 from pompc import envs, runs, runtime
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
-from pompc.population import cost
+from pompc.population import cost, groups
 from pompc.population.compile import compile_ahead
 from pompc.population.groups import Learners, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import lock, room
 from pompc.runs.checkpoint import Checkpoints, Snapshot
-from pompc.runs.files import reporting_full_disk, write_arrays
+from pompc.runs.files import reporting_full_disk
 from pompc.runs.signals import Interrupted, Interruption
 from pompc.settings.config import Config
 from pompc.training.decision import close_episodes, decide, discard_episodes, first_feedback
-from pompc.training.evaluation import Evaluation, Evaluator, training_seed
+from pompc.training.evaluation import Evaluator, save_episodes, training_seed
+from pompc.training.hooks import Hook, Hooks, Rows, Stop, ignore
 from pompc.training.log import Log
 from pompc.training.progress import Progress, first_line
 
 LOG_INTERVAL = 500  # decisions between rows of metrics.csv
 
 
-def train(config: Config, run_dir: str | Path) -> None:
+def train(
+    config: Config, run_dir: str | Path, on_log: Hook = ignore, on_evaluate: Hook = ignore
+) -> None:
     """Train the agents of a configuration; leave tables and checkpoints in `run_dir`.
 
     A finished run of the same configuration is left alone; an unfinished one goes on from its
     newest checkpoint.
+
+    Args:
+        config: of one agent, or of a population.
+        run_dir: folder of the run, made if it is not there.
+        on_log: called with the rows that were appended to metrics.csv, a dictionary an agent, with
+            `method, lam, prior, seed` besides.
+        on_evaluate: called with the rows that were appended to returns.csv, with `agent` besides.
+            Both may raise `pompc.Stop`, which ends the run as finished. Any other exception ends
+            it as an error does. Either way there is a checkpoint.
 
     Raises:
         ConfigError: if `run_dir` holds another configuration or is held by a live process, or if
@@ -61,7 +72,8 @@ def train(config: Config, run_dir: str | Path) -> None:
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, population, vector, folder, own_lock).run(interruption)
+        hooks = Hooks(on_log, on_evaluate)
+        _Training(config, population, vector, folder, own_lock, hooks).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -87,8 +99,10 @@ class _Training:
         vector: Vector,
         folder: Path,
         own_lock: Path,
+        hooks: Hooks,
     ) -> None:
         self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
+        self.hooks = hooks
         self.agents = population.agents
         self.began = time.perf_counter()
         self.programs = compile_ahead(make_programs(population), config.evaluation_episodes)
@@ -110,7 +124,7 @@ class _Training:
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
-            "parameters": _size(self.learners, self.programs.sizes),
+            "parameters": groups.agent_size(self.learners, self.programs.sizes),
             "agent_devices": self.programs.devices,
             "local_devices": jax.local_device_count(),
             "replay_bytes": replay,
@@ -127,18 +141,28 @@ class _Training:
     def run(self, interruption: Interruption) -> None:
         """Seed, learn, evaluate; write tables and checkpoints as it goes."""
         runs.write_provenance(self.folder, self.facts)
+        try:
+            self.learn(interruption)
+        except Stop as stop:
+            self.progress.note(f"stopped: {stop}")
+            self.facts["stopped"] = str(stop)
+        self.progress.close()
+        self.facts |= {"finished": True, "wall_s": self.wall_s()}
+        runs.write_provenance(self.folder, self.facts)
+
+    def learn(self, interruption: Interruption) -> None:
+        """Take all decisions that are not done yet, with what is due after each."""
         done, feedback = self.begin()
         for decision in range(done + 1, self.config.decisions + 1):
             feedback = self.decide(decision, feedback)
             if decision == self.config.seeding_decisions:
                 self.pretrain(decision)
+            if decision % LOG_INTERVAL == 0:
+                self.write_log(decision, feedback)
             if self._evaluates(decision):
                 self.evaluate(decision, feedback)
             if interruption.received and decision < self.config.decisions:
                 self.interrupt(interruption.received, decision, feedback)
-        self.progress.close()
-        self.facts |= {"finished": True, "wall_s": self.wall_s()}
-        runs.write_provenance(self.folder, self.facts)
 
     def _evaluates(self, decision: int) -> bool:
         steps = decision * self.config.action_repeat
@@ -148,16 +172,16 @@ class _Training:
         """Start or go on from a checkpoint; return the decisions done and what was last seen."""
         found = self.checkpoints.restore(self.learners)
         if found is None:
-            runs.cut_tables(self.folder, {})
+            runs.cut_tables(self.folder, -1)
             feedback = first_feedback(self.vector)
             self.evaluate(0, feedback)
             return 0, feedback
-        runs.cut_tables(self.folder, found.tables)
+        step = found.decision * self.config.action_repeat
+        runs.cut_tables(self.folder, step)
         self.began -= found.wall_s
         self.log.load(found.log)
         seen, restarted = self.vector.load(found.environments)
         self.learners = discard_episodes(self.programs, found.learners, restarted)
-        step = found.decision * self.config.action_repeat
         anew = "; the environments start new episodes" if restarted.any() else ""
         self.progress.note(f"going on from step {step:,}{anew}")
         feedback = found.feedback
@@ -176,12 +200,25 @@ class _Training:
         self.log.tick(made.seconds)
         self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
         self._discard(decision, made.result.failure)
-        if decision % LOG_INTERVAL == 0:
-            measured = None if seeding else self.programs.measure(*self.learners)
-            self.log.write(decision, self.config.action_repeat, measured)
-            self.progress.move(decision, self.log.rate / len(self.agents))
-            lock.touch(self.lock)
         return Feedback(made.result.reward, made.result.terminated, made.result.observation)
+
+    def write_log(self, decision: int, feedback: Feedback) -> None:
+        """Append to metrics.csv, and give signs of life."""
+        seeding = decision <= self.config.seeding_decisions
+        measured = None if seeding else self.programs.measure(*self.learners)
+        rows = self.log.write(decision, self.config.action_repeat, measured)
+        self.progress.move(decision, self.log.rate / len(self.agents))
+        lock.touch(self.lock)
+        rows = [_identity(self.agents[row["agent"]]) | row for row in rows]
+        self._call(self.hooks.on_log, rows, decision, feedback)
+
+    def _call(self, hook: Hook, rows: Rows, decision: int, feedback: Feedback) -> None:
+        """Call a hook; if it raises, leave a checkpoint."""
+        try:
+            hook(rows)
+        except BaseException:
+            self.save(decision, feedback)
+            raise
 
     def _discard(self, decision: int, failure: np.ndarray) -> None:
         """Forget the episodes of environments that failed, count them and say why."""
@@ -215,13 +252,9 @@ class _Training:
         states = self.learners.states
         planner, policy = self.evaluator.planner(states), self.evaluator.policy(states)
         step, wall = decision * self.config.action_repeat, self.wall_s()
-        rows: list[dict[str, Any]] = [
-            {
-                "task": agent.task,
-                "method": agent.method,
-                "lam": agent.lam,
-                "prior": agent.prior,
-                "seed": agent.seed,
+        rows = [
+            _identity(agent)
+            | {
                 "env_step": step,
                 "decision": decision,
                 "return": round(float(planner.returns[index].mean()), 3),
@@ -231,18 +264,19 @@ class _Training:
             for index, agent in enumerate(self.agents)
         ]
         runs.append_rows(self.folder / "returns.csv", rows)
-        _save_episodes(self.folder, step, planner)
+        save_episodes(self.folder / runs.EPISODES, step, planner)
         self.save(decision, feedback)
         self.progress.evaluated(rows, self.log.rate / len(self.agents))
+        rows = [{"agent": index} | row for index, row in enumerate(rows)]
+        self._call(self.hooks.on_evaluate, rows, decision, feedback)
 
     def save(self, decision: int, feedback: Feedback) -> None:
         """Write a checkpoint, once a decision."""
         if decision == self.checkpoints.newest:
             return
         snapshot = Snapshot(
-            decision, self.learners, feedback, self.vector.save(), self.log.save(),
-            self.wall_s(), runs.table_sizes(self.folder),
-        )  # fmt: skip
+            decision, self.learners, feedback, self.vector.save(), self.log.save(), self.wall_s()
+        )
         self.learners = self.checkpoints.save(snapshot)
 
     def interrupt(self, signal_name: str, decision: int, feedback: Feedback) -> None:
@@ -260,19 +294,5 @@ class _Training:
         raise Interrupted(signal_name, message)
 
 
-def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
-    """Keep the rewards of an evaluation's episodes, and of each agent's first its actions."""
-    write_arrays(
-        folder / runs.EPISODES,
-        {"env_step": np.array(env_step), "seed": evaluation.seeds[:, 0],
-         "actions": evaluation.actions, "rewards": evaluation.rewards},
-    )  # fmt: skip
-
-
-def _size(learners: Learners, counts: Sequence[int]) -> int:
-    """Return the number of trained parameters of the largest agent; each group has `counts`."""
-    sizes = []
-    for states, count in zip(learners.states, counts, strict=True):
-        trained: Any = (states.model, states.policy, states.prior)
-        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
-    return max(sizes)
+def _identity(agent: Config) -> dict[str, Any]:
+    return {name: getattr(agent, name) for name in ("task", "method", "lam", "prior", "seed")}

@@ -25,7 +25,7 @@ from pompc.envs.vector import Feedback
 from pompc.population import axes
 from pompc.population.groups import with_padding, without_padding
 from pompc.population.programs import make_programs
-from pompc.runs import checkpoint, files, lock, replay_segments, room
+from pompc.runs import checkpoint, files, lock, replay_segments, room, stored_agents
 from pompc.runs.checkpoint import Checkpoints, Snapshot
 from pompc.runs.files import DiskFullError
 from pompc.runs.signals import Interrupted, Interruption
@@ -141,7 +141,7 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
             rng = np.random.default_rng(0)
             seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), rng.normal(size=(3, 5)))
             learners, _ = decision.act(programs, start, seen)
-            snapshot = Snapshot(1, learners, seen, [], {}, 0.0, {})
+            snapshot = Snapshot(1, learners, seen, [], {}, 0.0)
         else:
             snapshot = checkpoints.restore(start)
             np.testing.assert_array_equal(snapshot.feedback.observation, seen.observation)
@@ -195,7 +195,7 @@ def test_agents_trained_on_two_devices_load_where_there_is_one(small, tmp_path):
     moved = tuple(shake(state, rng) for state in own)
     learners = learners._replace(states=with_padding(moved, like=learners.states))
     seen = Feedback(np.ones(3, np.float32), np.zeros(3, bool), np.ones((3, 5)))
-    Checkpoints(tmp_path, population).save(Snapshot(1, learners, seen, [], {}, 0.0, {}))
+    Checkpoints(tmp_path, population).save(Snapshot(1, learners, seen, [], {}, 0.0))
     flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=1"
     subprocess.run(
         [sys.executable, "-c", ON_ONE_DEVICE, str(tmp_path), str(tmp_path / "actions.txt")],
@@ -290,7 +290,7 @@ def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(killed, how, na
 
 WRITES = {  # what a checkpoint does to the disk, one after the other
     (os, "fsync"): 5, (Path, "rename"): 5, (np, "savez"): 2, (Path, "mkdir"): 1,
-    (shutil, "rmtree"): 3, (Path, "unlink"): 1, (checkpoint.ocp.StandardCheckpointer, "save"): 1,
+    (shutil, "rmtree"): 3, (Path, "unlink"): 1, (stored_agents.ocp.StandardCheckpointer, "save"): 1,
 }  # fmt: skip
 MOMENTS = [(place, number) for place, count in WRITES.items() for number in range(count)]
 

@@ -257,8 +257,11 @@ def test_papermill_runs_the_notebook_and_refuses_a_mistyped_parameter(tmp_path):
     command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(notebook)]
     output = str(tmp_path / "out.ipynb")
     done = subprocess.run(
-        [*command, output, "-p", "lamda", "1"], capture_output=True, text=True, check=False
-    )
+        [*command, output, "-p", "lamda", "1", "-p", "horizon", "5"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode != 0
+    assert "unknown parameter: horizon" not in done.stderr
+    assert "pompc/settings" not in done.stderr  # no traceback through the package
     assert "unknown parameter 'lamda'; did you mean 'lam'?" in done.stderr
     assert not (tmp_path / "returns.csv").exists()

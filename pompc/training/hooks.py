@@ -1,0 +1,24 @@
+"""Functions of one's own that a run calls with its newest rows, and how they end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+Rows = list[dict[str, Any]]  # one an agent
+Hook = Callable[[Rows], object]  # what it returns is not looked at
+
+
+class Stop(Exception):  # noqa: N818
+    """Raised by a hook, it ends the run in good order; provenance.json keeps its message."""
+
+
+def ignore(rows: Rows) -> None:
+    """Do nothing with the rows of a table."""
+
+
+class Hooks(NamedTuple):
+    """What is called after each table was written to."""
+
+    on_log: Hook = ignore
+    on_evaluate: Hook = ignore
