@@ -14,4 +14,5 @@ from pompc.runs.folder import read_config as read_config
 from pompc.runs.folder import read_provenance as read_provenance
 from pompc.runs.folder import read_table as read_table
 from pompc.runs.folder import table_sizes as table_sizes
+from pompc.runs.folder import write_config as write_config
 from pompc.runs.folder import write_provenance as write_provenance

@@ -21,6 +21,7 @@ from pompc.errors import ConfigError
 from pompc.runs import files
 from pompc.settings.config import Config
 
+_CONFIG = "config.json"
 TABLES = ("returns.csv", "metrics.csv")
 EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
 ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
@@ -32,13 +33,15 @@ def open_run(config: Config, run_dir: Path) -> bool:
     Raises:
         ConfigError: if the folder holds another configuration.
     """
-    path = run_dir / "config.json"
-    if path.exists():
-        _require_same(config, read_config(run_dir), run_dir)
-        return not read_provenance(run_dir).get("finished")
     run_dir.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, config.to_json())
-    return True
+    if (run_dir / _CONFIG).exists():
+        _require_same(config, read_config(run_dir), run_dir)
+    return not read_provenance(run_dir).get("finished")
+
+
+def write_config(run_dir: Path, config: Config) -> None:
+    """Let a folder be this configuration's, once nothing more can refuse it."""
+    files.write_text(run_dir / _CONFIG, config.to_json())
 
 
 def table_sizes(run_dir: Path) -> dict[str, int]:
@@ -63,7 +66,7 @@ def read_config(run_dir: Path) -> Config:
     Raises:
         ConfigError: if the folder holds no run.
     """
-    path = Path(run_dir) / "config.json"
+    path = Path(run_dir) / _CONFIG
     if not path.exists():
         raise ConfigError(f"{str(run_dir)!r} holds no run: there is no config.json in it")
     return Config.from_json(path.read_text())

@@ -53,7 +53,7 @@ def train(config: Config, run_dir: str | Path) -> None:
     agents = make_population(config.agents, 0, 0).agents
     seeds = [training_seed(agent) for agent in agents]
     with (
-        lock.held(folder) as own_lock,
+        lock.held(folder),
         Interruption() as interruption,
         reporting_full_disk(folder),
         make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
@@ -61,7 +61,7 @@ def train(config: Config, run_dir: str | Path) -> None:
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, population, vector, folder, own_lock).run(interruption)
+        _Training(config, population, vector, folder).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -86,9 +86,8 @@ class _Training:
         population: Population,
         vector: Vector,
         folder: Path,
-        own_lock: Path,
     ) -> None:
-        self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
+        self.config, self.vector, self.folder = config, vector, folder
         self.agents = population.agents
         self.began = time.perf_counter()
         self.programs = compile_ahead(make_programs(population), config.evaluation_episodes)
@@ -126,6 +125,7 @@ class _Training:
 
     def run(self, interruption: Interruption) -> None:
         """Seed, learn, evaluate; write tables and checkpoints as it goes."""
+        runs.write_config(self.folder, self.config)
         runs.write_provenance(self.folder, self.facts)
         done, feedback = self.begin()
         for decision in range(done + 1, self.config.decisions + 1):
@@ -179,7 +179,6 @@ class _Training:
         if decision % LOG_INTERVAL == 0:
             self.log.write(decision, self.config.action_repeat)
             self.progress.move(decision, self.log.rate / len(self.agents))
-            lock.touch(self.lock)
         return Feedback(made.result.reward, made.result.terminated, made.result.observation)
 
     def _discard(self, decision: int, failure: np.ndarray) -> None:
