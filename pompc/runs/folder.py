@@ -9,7 +9,9 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,13 @@ import psutil
 import pompc
 from pompc.errors import ConfigError
 from pompc.runs import files
+from pompc.settings.checks import plain
 from pompc.settings.config import Config
+from pompc.settings.kinds import settings_of
 
+# What a parameter may be, once it is Python's own, and what is always meant as one.
+_VALUES = (str, bytes, Number, list, tuple, range, dict, set, frozenset, os.PathLike)
+_PARAMETERS = {"run_dir", *settings_of(Config)}
 _CONFIG = "config.json"
 TABLES = ("returns.csv", "metrics.csv")
 EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
@@ -94,28 +101,43 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
 
 def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write provenance.json: the commit and version of this code, and what the caller knows."""
-    known = {"pompc": pompc.__version__, "commit": commit()}
+    found, why = origin()
+    known = {"pompc": pompc.__version__, "commit": found} | ({"no_commit": why} if why else {})
     files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
 
 
-@cache
 def commit() -> str | None:
-    """Return the commit of this code, marked if files differ from it; None outside a checkout.
+    """Return the commit of this code, marked if files differ from it; None where nobody knows."""
+    return origin()[0]
 
-    That of the first call stays: a checkout may move on while a process trains.
+
+@cache
+def origin() -> tuple[str | None, str]:
+    """Return the commit of this code, or None and why it is not known.
+
+    The answer of the first call stays: a checkout may move on while a process trains.
     """
-    git = ["git", "-C", str(ROOT)]
     try:
-        found = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "pompc"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found + (" with changes" if changed else "")
+        top = _git("rev-parse", "--show-toplevel")
+        if not Path(top).samefile(ROOT):
+            return None, f"pompc in {str(ROOT)!r} is no checkout, though it lies in one, {top!r}"
+        _git("ls-files", "--error-unmatch", "pompc/__init__.py")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "pompc")
+        return _git("rev-parse", "HEAD") + (" with changes" if changed else ""), ""
+    except OSError as error:
+        return None, f"git cannot be started: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        return None, error.stderr.strip().partition("\n")[0] or "git says nothing"
+
+
+def _git(*arguments: str) -> str:
+    """Ask git about the checkout that this code lies in, whoever owns it and whoever calls."""
+    # A hook's GIT_DIR is another repository's.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        ["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT.resolve()}", *arguments],
+        capture_output=True, text=True, check=True, env=own | {"LC_ALL": "C"},
+    ).stdout.strip()  # fmt: skip
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -178,31 +200,52 @@ def read_table(path: Path) -> pd.DataFrame:
 def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
     """Return the configuration and run folder from a notebook's parameters, its `globals()`.
 
-    Every plain value (string, number, list, None) whose name does not begin with an underscore
-    counts as a parameter, so that a mistyped one is found; None means the default. Without
-    `run_dir`, a run goes where papermill writes the executed notebook.
+    Every value whose name does not begin with an underscore counts as a parameter, so that a
+    mistyped one is found; None means the default. Other objects (modules, functions, tables) are
+    left alone unless they have a parameter's name. Without `run_dir`, a run goes where papermill
+    writes the executed page.
 
     Raises:
-        ConfigError: for unknown names or values that are not allowed.
+        ConfigError: for unknown names, values that are not allowed, or a page whose folder nothing
+            tells.
     """
-    plain = (str, int, float, list, tuple, type(None))
-    given: dict[str, Any] = {
+    given = {
         name: value
         for name, value in names.items()
-        if not name.startswith("_")
-        and name != "In"  # IPython's own list
-        and isinstance(value, plain)
-        and value is not None
+        if value is not None
+        and not name.startswith("_")
+        and name not in ("In", "Out")  # IPython's own
+        and (name in _PARAMETERS or isinstance(plain(value), _VALUES))
     }
+    injected = [given.pop(name, None) for name in ("PAPERMILL_OUTPUT_PATH", "PAPERMILL_INPUT_PATH")]
     run_dir = given.pop("run_dir", None)
-    return Config(**given), Path(str(run_dir)) if run_dir else _executed_notebook_folder()
+    if not isinstance(run_dir, (str, int, os.PathLike, type(None))):
+        raise ConfigError(f"run_dir must be a folder, not {run_dir!r}")
+    config = Config(**given)
+    return config, Path(str(run_dir)) if run_dir else _page_folder(injected[0], names)
 
 
-def _executed_notebook_folder() -> Path:
-    """Return the folder of the notebook that papermill, our parent process, writes."""
+def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:
+    """Return the folder of the page that papermill, our parent process, is writing.
+
+    Its path comes from papermill itself, or is that argument of its command line at which there is
+    a page under way. A path may hold parameters: "runs/{task}/train.ipynb".
+    """
     parent = psutil.Process().parent()
-    arguments = parent.cmdline() if parent else []
-    notebooks = [argument for argument in arguments if argument.endswith(".ipynb")]
-    if len(notebooks) == 2:
-        return Path(notebooks[1]).parent
-    return (ROOT if (ROOT / "book").is_dir() else Path()) / "runs" / "quickstart"
+    for argument in [injected] if injected else parent.cmdline() if parent else []:
+        with suppress(KeyError, IndexError, AttributeError, ValueError, OSError):
+            page = Path(argument.format(**names))
+            if _is_under_way(page) or (injected and page.is_absolute() and page.parent.is_dir()):
+                return page.parent
+    raise ConfigError(
+        "run_dir is not given, and nothing tells in which folder this page is written: give "
+        "run_dir, the run's folder (papermill takes -p run_dir FOLDER, or --inject-output-path)"
+    )
+
+
+def _is_under_way(page: Path) -> bool:
+    """Return whether a file is a page that papermill has begun to execute and not finished."""
+    if not page.is_file() or page.suffix != ".ipynb":
+        return False
+    state = json.loads(page.read_text())["metadata"].get("papermill", {})
+    return "output_path" in state and state.get("end_time") is None
