@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from pompc import envs, runs, runtime
+from pompc.algorithm.agent import AgentState
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
@@ -90,26 +91,32 @@ class _Training:
         self.config, self.vector, self.folder = config, vector, folder
         self.agents = population.agents
         self.began = time.perf_counter()
-        self.programs = compile_ahead(make_programs(population), config.evaluation_episodes)
+        self.programs = make_programs(population)
+        self._describe()
+        self.programs = compile_ahead(self.programs, config.evaluation_episodes)
         self.evaluator = Evaluator(self.programs, config.evaluation_episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.progress = Progress(config)
-        self.log = Log(self.programs, folder)
+        self.log = Log(self.programs, folder, self.progress.note)
         self.checkpoints = Checkpoints(folder, population)
-        self._describe()
 
     def _describe(self) -> None:
-        """Gather the facts of provenance.json, print what is about to run, and check its needs."""
-        on_host = self.programs.replay_on_host
+        """Gather the facts of provenance.json, print what is about to run, and check its needs.
+
+        Before anything of that size is made: where memory is short, the system would kill us.
+        """
+        population, on_host = self.programs.population, self.programs.replay_on_host
+        shapes = jax.eval_shape(self.programs.init, *initial_arguments(population))
         agents, replay = (
-            sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in self.learners
+            sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part))
+            for part in shapes
         )
         in_host_memory = on_host or not runtime.has_gpu()
         needed = room.needs(agents, replay, in_host_memory)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
-            "parameters": _size(self.learners, self.programs.sizes),
+            "parameters": _size(shapes[0], self.programs.sizes),
             "agent_devices": self.programs.devices,
             "local_devices": jax.local_device_count(),
             "replay_bytes": replay,
@@ -119,7 +126,7 @@ class _Training:
             **envs.describe(self.config.task),
             **runtime.describe(),
         }
-        seconds = cost.estimated_seconds(self.programs.population, self.programs.devices)
+        seconds = cost.estimated_seconds(population, self.programs.devices)
         print(first_line(self.config, self.facts, seconds), flush=True)
         room.check(self.folder, needed)
 
@@ -267,10 +274,10 @@ def _save_episodes(folder: Path, env_step: int, evaluation: Evaluation) -> None:
     )  # fmt: skip
 
 
-def _size(learners: Learners, counts: Sequence[int]) -> int:
+def _size(agents: Sequence[AgentState], counts: Sequence[int]) -> int:
     """Return the number of trained parameters of the largest agent; each group has `counts`."""
     sizes = []
-    for states, count in zip(learners.states, counts, strict=True):
+    for states, count in zip(agents, counts, strict=True):
         trained: Any = (states.model, states.policy, states.prior)
         sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
     return max(sizes)

@@ -402,9 +402,8 @@ def test_a_lock_ends_with_its_holder(tmp_path):
 
 def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(lock.fcntl, "flock", lambda *_: os.open(tmp_path / "none", os.O_RDONLY))
-    with pytest.raises(ConfigError, match="cannot be locked .* choose a run_dir on a file system"):
-        with lock.held(tmp_path):
-            pass
+    with pytest.raises(ConfigError, match="choose a run_dir on a file"), lock.held(tmp_path):
+        pass
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
@@ -423,6 +422,49 @@ def test_too_small_a_disk_or_memory_is_said_before_the_run(tmp_path):
                       (fine._replace(memory=10**18), "memory")):  # fmt: skip
         with pytest.raises(ConfigError, match=f"needs 1000000000.0 GB of the {what}"):
             room.check(tmp_path, big)
+
+
+V1 = "memory/a/memory."
+GROUPS = [
+    ("0::/job/step", {
+        "job/memory.max": "800", "job/memory.current": "300", "job/step/memory.max": "max",
+        "job/memory.stat": "anon 1\nactive_file 40\ninactive_file 60\nfile 9",
+    }, 600),
+    ("0::/", {"memory.max": "800", "memory.current": "300"}, 500),  # a container's
+    ("0::/outer/not/seen", {"memory.max": "800", "memory.current": "900"}, 0),
+    ("9:cpu:/a\n4:cpuacct,memory:/a", {
+        f"{V1}limit_in_bytes": "700", f"{V1}usage_in_bytes": "300",
+        f"{V1}stat": "active_file 5\ntotal_active_file 9",
+    }, 409),
+    ("0::/a", {"memory.max": "max"}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "found", "free"), GROUPS)
+def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch, own, found, free):
+    for name, text in found.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    read = room._read
+    monkeypatch.setattr(room, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(
+        room, "_read", lambda path: own + "\n" if path == Path("/proc/self/cgroup") else read(path)
+    )
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (room.resource.RLIM_INFINITY,) * 2)
+    host = room.psutil.virtual_memory()._replace(available=10**15)
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: host)
+    assert room.free_memory() == (10**15 if free is None else free)
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (1, 1))  # ulimit -v
+    assert room.free_memory() == 0
+
+
+def test_needs_are_checked_before_they_are_taken(small, tmp_path, monkeypatch):
+    """In a group of 800 MB too, and the folder is then free for fewer agents."""
+    monkeypatch.setattr(room, "free_memory", lambda: 800e6)
+    config = small(buffer_size=10**8)
+    with pytest.raises(ConfigError, match=r"needs 1\d\.\d GB of the memory, where 800 MB are free"):
+        pompc.train(config, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 BREAKING = '''
