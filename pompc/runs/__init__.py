@@ -2,6 +2,7 @@
 
 from pompc.runs.folder import EPISODES as EPISODES
 from pompc.runs.folder import ROOT as ROOT
+from pompc.runs.folder import SHIPPED as SHIPPED
 from pompc.runs.folder import TABLES as TABLES
 from pompc.runs.folder import append_rows as append_rows
 from pompc.runs.folder import commit as commit

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from numbers import Number
 from pathlib import Path
 from typing import Any
@@ -28,10 +29,24 @@ from pompc.settings.kinds import settings_of
 # What a parameter may be, once it is Python's own, and what is always meant as one.
 _VALUES = (str, bytes, Number, list, tuple, range, dict, set, frozenset, os.PathLike)
 _PARAMETERS = {"run_dir", *settings_of(Config)}
+_PAGE = "book/train.ipynb"
 _CONFIG = "config.json"
 TABLES = ("returns.csv", "metrics.csv")
 EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
-ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
+_CODE = Path(pompc.__file__).parents[1]  # a checkout, or where packages are installed
+
+
+def _shipped() -> Path:
+    """Return the folder of the pages and tables that come with the code."""
+    places = [_CODE, _CODE / "share" / "pompc"]
+    with suppress(metadata.PackageNotFoundError):
+        installed = [file.locate() for file in metadata.files("pompc") or [] if file.match(_PAGE)]
+        places += [Path(str(page)).resolve().parents[1] for page in installed]
+    return next((place for place in places if (place / _PAGE).exists()), _CODE)
+
+
+SHIPPED = _shipped()
+ROOT = _CODE if (_CODE / _PAGE).exists() else Path.cwd()  # of what is written: runs, figures
 
 
 def open_run(config: Config, run_dir: Path) -> bool:
@@ -119,8 +134,8 @@ def origin() -> tuple[str | None, str]:
     """
     try:
         top = _git("rev-parse", "--show-toplevel")
-        if not Path(top).samefile(ROOT):
-            return None, f"pompc in {str(ROOT)!r} is no checkout, though it lies in one, {top!r}"
+        if not Path(top).samefile(_CODE):
+            return None, f"pompc in {str(_CODE)!r} is no checkout, though it lies in one, {top!r}"
         _git("ls-files", "--error-unmatch", "pompc/__init__.py")
         changed = _git("status", "--porcelain", "--untracked-files=no", "pompc")
         return _git("rev-parse", "HEAD") + (" with changes" if changed else ""), ""
@@ -135,7 +150,7 @@ def _git(*arguments: str) -> str:
     # A hook's GIT_DIR is another repository's.
     own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(
-        ["git", "-C", str(ROOT), "-c", f"safe.directory={ROOT.resolve()}", *arguments],
+        ["git", "-C", str(_CODE), "-c", f"safe.directory={_CODE.resolve()}", *arguments],
         capture_output=True, text=True, check=True, env=own | {"LC_ALL": "C"},
     ).stdout.strip()  # fmt: skip
 

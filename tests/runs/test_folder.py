@@ -28,7 +28,7 @@ def checkout(tmp_path, monkeypatch):
     _git(tmp_path, "init", "-q", str(top))
     _git(top, "add", ".")
     _git(top, "commit", "-qm", "all")
-    monkeypatch.setattr(folder, "ROOT", top)
+    monkeypatch.setattr(folder, "_CODE", top)
     return top
 
 
@@ -69,7 +69,7 @@ def test_a_copy_in_another_project_has_no_commit_and_says_why(checkout, monkeypa
     if place == "third_party":  # that project's own commits hold it
         _git(checkout, "add", ".")
         _git(checkout, "commit", "-qm", "a copy")
-    monkeypatch.setattr(folder, "ROOT", checkout / place)
+    monkeypatch.setattr(folder, "_CODE", checkout / place)
     commit, why = _found()
     assert commit is None
     assert "is no checkout, though it lies in one" in why
@@ -85,7 +85,7 @@ def test_a_copy_at_the_top_of_another_project_has_no_commit(checkout):
 def test_outside_of_any_checkout_or_without_git_there_is_none_and_it_is_said(
     checkout, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(folder, "ROOT", tmp_path)
+    monkeypatch.setattr(folder, "_CODE", tmp_path)
     commit, why = _found()
     assert commit is None
     assert "not a git repository" in why
