@@ -158,7 +158,7 @@ def _git(*arguments: str) -> str:
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append rows to a CSV file, whose header is the first row's keys."""
     new = not path.exists()
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         if new:
             writer.writeheader()
@@ -262,5 +262,5 @@ def _is_under_way(page: Path) -> bool:
     """Return whether a file is a page that papermill has begun to execute and not finished."""
     if not page.is_file() or page.suffix != ".ipynb":
         return False
-    state = json.loads(page.read_text())["metadata"].get("papermill", {})
+    state = json.loads(page.read_bytes())["metadata"].get("papermill", {})
     return "output_path" in state and state.get("end_time") is None
