@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
+import tempfile
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -16,6 +18,16 @@ import jax
 
 _settings: Any = jax.config  # whose options its types do not know
 _PRECISIONS = {"float32": "highest", "tf32": "tensorfloat32"}
+# What the programs rely on, whatever the environment's variables (JAX_ENABLE_X64, say) ask for.
+_REQUIRED = {
+    "jax_enable_x64": False,
+    "jax_default_prng_impl": "threefry2x32",
+    "jax_enable_custom_prng": False,
+    "jax_threefry_partitionable": True,
+    "jax_legacy_prng_key": "allow",
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_disable_jit": False,
+}
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", "gymnasium")
 
 
@@ -66,17 +78,31 @@ def device_bytes() -> int | None:
 
 
 def configure(matmul_precision: str) -> None:
-    """Set matmul precision and the persistent compilation cache (POMPC_CACHE moves it).
+    """Set everything of JAX that the programs rely on: types, random numbers, precision, cache.
 
     Args:
         matmul_precision: float32, tf32, or auto: TF32 on a GPU and float32 elsewhere.
     """
     if matmul_precision == "auto":
         matmul_precision = "tf32" if has_gpu() else "float32"
+    for name, value in _REQUIRED.items():
+        jax.config.update(name, value)
     jax.config.update("jax_default_matmul_precision", _PRECISIONS[matmul_precision])
-    cache = os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax"
-    jax.config.update("jax_compilation_cache_dir", str(cache))
+    jax.config.update("jax_compilation_cache_dir", _cache())
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@functools.cache
+def _cache() -> str | None:
+    """Make the folder of compiled programs, which POMPC_CACHE moves. Say once if there is none."""
+    try:
+        folder = Path(os.environ.get("POMPC_CACHE") or Path.home() / ".cache" / "pompc" / "jax")
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home
+        print(f"compiled programs are not kept ({error}): set POMPC_CACHE to a folder", flush=True)
+        return None
+    return str(folder)
 
 
 def describe() -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import pickle
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.registration import EnvSpec
+from gymnasium.envs.registration import EnvSpec, load_env_creator
 from gymnasium.spaces import Box, Space
+from gymnasium.vector.utils import CloudpickleWrapper
 
 from pompc.envs.opengl import opengl
 from pompc.envs.sizes import flat_sizes
@@ -47,6 +50,50 @@ def make(task: str, seed: int, render: bool) -> GymEnv:
             that is not a `Box`, or infinite action bounds.
     """
     return GymEnv(_create(task, render), seed)
+
+
+def hand_over(task: str) -> bytes:
+    """Return the registration of a task, for a process in which nobody has registered it.
+
+    Empty for a task of another suite, and for one that names the module that registers it. Classes
+    of a script or notebook go by value.
+
+    Raises:
+        ConfigError: if it cannot be handed over.
+    """
+    if not task.startswith("gym:") or task.count(":") > 1:
+        return b""
+    try:
+        spec = _find(task)
+        creator = spec.entry_point
+        if isinstance(creator, str):  # "__main__:Target" would be another module there
+            creator = load_env_creator(creator)
+        return pickle.dumps(CloudpickleWrapper(dataclasses.replace(spec, entry_point=creator)))
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a user's class holds
+        raise _not_there(task, error) from error
+
+
+def take_over(task: str, registration: bytes) -> None:
+    """Register what `hand_over` returned in another process.
+
+    Raises:
+        ConfigError: if something that it needs is not there.
+    """
+    if registration:
+        try:
+            spec = pickle.loads(registration).fn
+        except Exception as error:  # whatever an import raises
+            raise _not_there(task, error) from error
+        gymnasium.registry[spec.id] = spec
+
+
+def _not_there(task: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"task {task!r} cannot be made in the worker processes of a population ({error}): put it "
+        "in a module on Python's path that registers it, and write 'gym:module:Id-v0'"
+    )
 
 
 def _create(task: str, render: bool) -> gymnasium.Env[Any, Any]:
@@ -116,7 +163,8 @@ class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         self._low = self._box.low.astype(np.float64).ravel()
         self._high = self._box.high.astype(np.float64).ravel()
         self.action_space = Box(-1.0, 1.0, self._low.shape, np.float32)
-        size = int(np.prod(_check_box(str(env), "observation", env.observation_space).shape))
+        self._declared = _check_box(str(env), "observation", env.observation_space).shape
+        size = int(np.prod(self._declared))
         self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
 
     def reset(
@@ -138,7 +186,13 @@ class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         info = {**info, "env_steps": 1}
         return self._flatten(observation), float(reward), bool(terminated), bool(truncated), info
 
-    @staticmethod
-    def _flatten(observation: Any) -> np.ndarray:
-        """Copy an observation of any shape to float32 `[O]`."""
-        return np.array(observation, np.float32).ravel()
+    def _flatten(self, observation: Any) -> np.ndarray:
+        """Copy an observation of any shape to float32 `[O]`; raise ConfigError if it has others."""
+        flat = np.array(observation, np.float32).ravel()
+        if flat.shape != self.observation_space.shape:
+            name = self.spec.id if self.spec else str(self.unwrapped)
+            raise ConfigError(
+                f"task {name!r} declares observations of shape {self._declared}, but returned one "
+                f"of shape {np.shape(observation)}: make the two agree"
+            )
+        return flat

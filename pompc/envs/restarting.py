@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from pompc.errors import ConfigError
+
 State = Mapping[str, Any]  # arrays by name
 PATIENCE = 3  # failures without a whole episode between them that end a run
 
@@ -49,6 +51,8 @@ class RestartingEnv:
         while True:
             try:
                 return self._finite("observation", self.environment.reset()[0])
+            except ConfigError:
+                raise
             except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
                 self._rebuild(error)
 
@@ -56,12 +60,15 @@ class RestartingEnv:
         """Take one step with an action `[A]`, and start anew where the episode ended or failed.
 
         Raises:
+            ConfigError: if the environment is not what it declares.
             RuntimeError: at the third failure without a whole episode between them.
         """
         try:
             final, reward, terminated, truncated, info = self.environment.step(action)
             self._finite("observation", final)
             self._finite("reward", reward)
+        except ConfigError:  # its author's to mend, whatever the seed
+            raise
         except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
             self._rebuild(error)
             first = self.reset()

@@ -13,6 +13,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from pompc.envs import gym
 from pompc.envs.vector import LocalVector
 from pompc.envs.worker_vector import Failure, Load, Refusal, Save, Start
 from pompc.errors import ConfigError
@@ -36,6 +37,7 @@ def serve(connection: Connection[Any, Any]) -> None:
 def _loop(connection: Connection[Any, Any]) -> None:
     """Make the environments of the first message, then reset or step them on demand."""
     start: Start = connection.recv()
+    gym.take_over(start.task, start.registration)
     with LocalVector(start.task, start.seeds) as vector:
         connection.send((vector.observation_dim, vector.action_dim))
         while True:

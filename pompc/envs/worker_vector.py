@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from pompc.envs import gym
 from pompc.envs.process import module_command, module_environment
 from pompc.envs.restarting import PATIENCE, State, fresh_seed
 from pompc.envs.vector import LocalVector, Observations, Vector
@@ -54,10 +55,11 @@ def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
 
 
 class Start(NamedTuple):
-    """What a worker is told first: the task, and one seed per environment."""
+    """What a worker is told first: the task, one seed per environment, and who registers it."""
 
     task: str
     seeds: Sequence[int]
+    registration: bytes  # of `gym.hand_over`
 
 
 class Save(NamedTuple):
@@ -93,6 +95,7 @@ class WorkerVector(Vector):
     def __init__(self, task: str, seeds: Sequence[int], workers: int) -> None:
         """Start the workers together, and wait until all have made their environments."""
         self.task, self._seeds = task, list(seeds)
+        self._registration = gym.hand_over(task)
         self.count = len(seeds)
         shares = np.array_split(np.arange(self.count), min(workers, self.count))
         self._slices = [slice(int(share[0]), int(share[-1]) + 1) for share in shares]
@@ -113,7 +116,7 @@ class WorkerVector(Vector):
         lost = int(self._lost[index])
         seeds = [fresh_seed(seed, lost) for seed in self._seeds[self._slices[index]]]
         worker = _Worker(self.task, index)
-        worker.send(Start(self.task, seeds))
+        worker.send(Start(self.task, seeds, self._registration))
         return worker
 
     def reset(self) -> np.ndarray:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from pompc import runs
 from pompc.figures import style
 
-_FOLDER = runs.ROOT / "runs" / "bench"
+_FOLDER = runs.SHIPPED / "runs" / "bench"
 TABLES = {  # of `python -m pompc.bench` -> title of a panel
     _FOLDER / "paper-tdmpc2.json": "the paper's sizes, dog-run, two CPU cores",
     _FOLDER / "laptop.json": "sizes of the preset laptop, cartpole-swingup, two CPU cores",

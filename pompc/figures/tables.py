@@ -18,7 +18,7 @@ from pompc.figures.tasks import DMCONTROL, title
 from pompc.results.intervals import mean_interval
 from pompc.settings.config import preset_values
 
-NUMBERS = runs.ROOT / "book" / "paper_numbers.csv"  # every number that we copied from the paper
+NUMBERS = runs.SHIPPED / "book" / "paper_numbers.csv"  # every number that we copied from the paper
 _COLUMNS = ["table", "page", "method", "lam", "prior", "task", "quantity", "value", "interval"]
 _KEYS = {  # row of Table 3 -> key of a preset
     "General: Num. steps": "steps",

@@ -126,10 +126,10 @@ def _bytes(shapes: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
-def agent_size(learners: Learners, counts: Sequence[int]) -> int:
+def agent_size(agents: Sequence[AgentState], counts: Sequence[int]) -> int:
     """Return the number of trained parameters of the largest agent; each group has `counts`."""
     sizes = []
-    for states, count in zip(learners.states, counts, strict=True):
+    for states, count in zip(agents, counts, strict=True):
         trained: Any = (states.model, states.policy, states.prior)
         sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
     return max(sizes)

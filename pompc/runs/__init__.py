@@ -2,6 +2,7 @@
 
 from pompc.runs.folder import EPISODES as EPISODES
 from pompc.runs.folder import ROOT as ROOT
+from pompc.runs.folder import SHIPPED as SHIPPED
 from pompc.runs.folder import TABLES as TABLES
 from pompc.runs.folder import append_rows as append_rows
 from pompc.runs.folder import commit as commit
@@ -14,4 +15,5 @@ from pompc.runs.folder import open_run as open_run
 from pompc.runs.folder import read_config as read_config
 from pompc.runs.folder import read_provenance as read_provenance
 from pompc.runs.folder import read_table as read_table
+from pompc.runs.folder import write_config as write_config
 from pompc.runs.folder import write_provenance as write_provenance

@@ -48,7 +48,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, so that it is the old one or the new one."""
     partial = path.with_suffix(".partial")
-    with partial.open("w") as file:
+    with partial.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -9,8 +9,11 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
+from importlib import metadata
 from itertools import chain
+from numbers import Number
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +23,32 @@ import psutil
 import pompc
 from pompc.errors import ConfigError, MissingError
 from pompc.runs import files
+from pompc.settings.checks import plain
 from pompc.settings.config import Config
-from pompc.settings.kinds import options_of
+from pompc.settings.kinds import options_of, settings_of
 
+# What a parameter may be, once it is Python's own, and what is always meant as one.
+_VALUES = (str, bytes, Number, list, tuple, range, dict, set, frozenset, os.PathLike)
+_PARAMETERS = {"run_dir", *settings_of(Config)}
+_PAGE = "book/train.ipynb"
+_CONFIG = "config.json"
 TABLES = ("returns.csv", "metrics.csv")
 IDENTITY = ["task", "method", "lam", "prior", "seed"]  # columns that tell agents apart
 EPISODES = "episodes.npz"  # in a run: actions and rewards of its newest evaluation
-ROOT = Path(pompc.__file__).parents[1]  # the checkout, where pompc runs from one
+_CODE = Path(pompc.__file__).parents[1]  # a checkout, or where packages are installed
+
+
+def _shipped() -> Path:
+    """Return the folder of the pages and tables that come with the code."""
+    places = [_CODE, _CODE / "share" / "pompc"]
+    with suppress(metadata.PackageNotFoundError):
+        installed = [file.locate() for file in metadata.files("pompc") or [] if file.match(_PAGE)]
+        places += [Path(str(page)).resolve().parents[1] for page in installed]
+    return next((place for place in places if (place / _PAGE).exists()), _CODE)
+
+
+SHIPPED = _shipped()
+ROOT = _CODE if (_CODE / _PAGE).exists() else Path.cwd()  # of what is written: runs, figures
 
 
 def open_run(config: Config, run_dir: Path) -> bool:
@@ -35,13 +57,15 @@ def open_run(config: Config, run_dir: Path) -> bool:
     Raises:
         ConfigError: if the folder holds another configuration.
     """
-    path = run_dir / "config.json"
-    if path.exists():
-        _require_same(config, read_config(run_dir), run_dir)
-        return not read_provenance(run_dir).get("finished")
     run_dir.mkdir(parents=True, exist_ok=True)
-    files.write_text(path, config.to_json())
-    return True
+    if (run_dir / _CONFIG).exists():
+        _require_same(config, read_config(run_dir), run_dir)
+    return not read_provenance(run_dir).get("finished")
+
+
+def write_config(run_dir: Path, config: Config) -> None:
+    """Let a folder be this configuration's, once nothing more can refuse it."""
+    files.write_text(run_dir / _CONFIG, config.to_json())
 
 
 def cut_tables(run_dir: Path, env_step: int) -> None:
@@ -61,7 +85,7 @@ def read_config(run_dir: Path) -> Config:
     Raises:
         ConfigError: if the folder holds no run.
     """
-    path = Path(run_dir) / "config.json"
+    path = Path(run_dir) / _CONFIG
     if not path.exists():
         raise ConfigError(f"{str(run_dir)!r} holds no run: there is no config.json in it")
     return Config.from_json(path.read_text())
@@ -89,28 +113,43 @@ def read_provenance(run_dir: Path) -> dict[str, Any]:
 
 def write_provenance(run_dir: Path, facts: Mapping[str, Any]) -> None:
     """Write provenance.json: the commit and version of this code, and what the caller knows."""
-    known = {"pompc": pompc.__version__, "commit": commit()}
+    found, why = origin()
+    known = {"pompc": pompc.__version__, "commit": found} | ({"no_commit": why} if why else {})
     files.write_text(run_dir / "provenance.json", json.dumps(known | dict(facts), indent=2) + "\n")
 
 
-@cache
 def commit() -> str | None:
-    """Return the commit of this code, marked if files differ from it; None outside a checkout.
+    """Return the commit of this code, marked if files differ from it; None where nobody knows."""
+    return origin()[0]
 
-    That of the first call stays: a checkout may move on while a process trains.
+
+@cache
+def origin() -> tuple[str | None, str]:
+    """Return the commit of this code, or None and why it is not known.
+
+    The answer of the first call stays: a checkout may move on while a process trains.
     """
-    git = ["git", "-C", str(ROOT)]
     try:
-        found = subprocess.run(
-            [*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--untracked-files=no", "pompc"],
-            capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return found + (" with changes" if changed else "")
+        top = _git("rev-parse", "--show-toplevel")
+        if not Path(top).samefile(_CODE):
+            return None, f"pompc in {str(_CODE)!r} is no checkout, though it lies in one, {top!r}"
+        _git("ls-files", "--error-unmatch", "pompc/__init__.py")
+        changed = _git("status", "--porcelain", "--untracked-files=no", "pompc")
+        return _git("rev-parse", "HEAD") + (" with changes" if changed else ""), ""
+    except OSError as error:
+        return None, f"git cannot be started: {error.strerror}"
+    except subprocess.CalledProcessError as error:
+        return None, error.stderr.strip().partition("\n")[0] or "git says nothing"
+
+
+def _git(*arguments: str) -> str:
+    """Ask git about the checkout that this code lies in, whoever owns it and whoever calls."""
+    # A hook's GIT_DIR is another repository's.
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(
+        ["git", "-C", str(_CODE), "-c", f"safe.directory={_CODE.resolve()}", *arguments],
+        capture_output=True, text=True, check=True, env=own | {"LC_ALL": "C"},
+    ).stdout.strip()  # fmt: skip
 
 
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -121,12 +160,12 @@ def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """
     columns: list[str] = []
     if path.exists():
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             columns = next(csv.reader(file), [])
     added = [name for name in dict.fromkeys(chain(*rows)) if name not in columns]
     if added:
         _write_rows(path, columns + added, _read_rows(path)[1] if columns else [])
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         csv.DictWriter(file, columns + added).writerows(rows)
         file.flush()
         os.fsync(file.fileno())
@@ -238,31 +277,52 @@ def read_table(path: Path) -> pd.DataFrame:
 def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
     """Return the configuration and run folder from a notebook's parameters, its `globals()`.
 
-    Every plain value (string, number, list, None) whose name does not begin with an underscore
-    counts as a parameter, so that a mistyped one is found; None means the default. Without
-    `run_dir`, a run goes where papermill writes the executed notebook.
+    Every value whose name does not begin with an underscore counts as a parameter, so that a
+    mistyped one is found; None means the default. Other objects (modules, functions, tables) are
+    left alone unless they have a parameter's name. Without `run_dir`, a run goes where papermill
+    writes the executed page.
 
     Raises:
-        ConfigError: for unknown names or values that are not allowed.
+        ConfigError: for unknown names, values that are not allowed, or a page whose folder nothing
+            tells.
     """
-    plain = (str, int, float, list, tuple, type(None))
-    given: dict[str, Any] = {
+    given = {
         name: value
         for name, value in names.items()
-        if not name.startswith("_")
-        and name != "In"  # IPython's own list
-        and isinstance(value, plain)
-        and value is not None
+        if value is not None
+        and not name.startswith("_")
+        and name not in ("In", "Out")  # IPython's own
+        and (name in _PARAMETERS or isinstance(plain(value), _VALUES))
     }
+    injected = [given.pop(name, None) for name in ("PAPERMILL_OUTPUT_PATH", "PAPERMILL_INPUT_PATH")]
     run_dir = given.pop("run_dir", None)
-    return Config(**given), Path(str(run_dir)) if run_dir else _executed_notebook_folder()
+    if not isinstance(run_dir, (str, int, os.PathLike, type(None))):
+        raise ConfigError(f"run_dir must be a folder, not {run_dir!r}")
+    config = Config(**given)
+    return config, Path(str(run_dir)) if run_dir else _page_folder(injected[0], names)
 
 
-def _executed_notebook_folder() -> Path:
-    """Return the folder of the notebook that papermill, our parent process, writes."""
+def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:
+    """Return the folder of the page that papermill, our parent process, is writing.
+
+    Its path comes from papermill itself, or is that argument of its command line at which there is
+    a page under way. A path may hold parameters: "runs/{task}/train.ipynb".
+    """
     parent = psutil.Process().parent()
-    arguments = parent.cmdline() if parent else []
-    notebooks = [argument for argument in arguments if argument.endswith(".ipynb")]
-    if len(notebooks) == 2:
-        return Path(notebooks[1]).parent
-    return (ROOT if (ROOT / "book").is_dir() else Path()) / "runs" / "quickstart"
+    for argument in [injected] if injected else parent.cmdline() if parent else []:
+        with suppress(KeyError, IndexError, AttributeError, ValueError, OSError):
+            page = Path(argument.format(**names))
+            if _is_under_way(page) or (injected and page.is_absolute() and page.parent.is_dir()):
+                return page.parent
+    raise ConfigError(
+        "run_dir is not given, and nothing tells in which folder this page is written: give "
+        "run_dir, the run's folder (papermill takes -p run_dir FOLDER, or --inject-output-path)"
+    )
+
+
+def _is_under_way(page: Path) -> bool:
+    """Return whether a file is a page that papermill has begun to execute and not finished."""
+    if not page.is_file() or page.suffix != ".ipynb":
+        return False
+    state = json.loads(page.read_bytes())["metadata"].get("papermill", {})
+    return "output_path" in state and state.get("end_time") is None

@@ -1,95 +1,82 @@
-"""One process a run: who holds a run's folder."""
+"""One process a run: who holds a run's folder.
+
+The system's own lock on a file (`flock`) tells, and ends with the process that holds it. The file
+says who that is, for people.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
-
-import psutil
+from typing import IO
 
 from pompc.errors import ConfigError
 
 _NAME = "lock.json"
-_SILENT_S = (
-    1800.0  # a holder on another machine that has not touched its lock for this long is gone
-)
+_GLANCES = 10  # tenths of a second that `is_held`, which locks for an instant, may be in the way
 
 
 @contextmanager
-def held(run_dir: Path) -> Iterator[Path]:
-    """Hold a run's folder; yield the lock, which its holder touches now and then.
+def held(run_dir: Path) -> Iterator[None]:
+    """Hold a run's folder.
 
     Raises:
-        ConfigError: if a live process holds it.
+        ConfigError: if another process holds it, or its file system has no locks.
     """
     path = run_dir / _NAME
-    own = {"host": socket.gethostname(), "pid": os.getpid(), "began": _began(os.getpid())}
-    while True:
+    with _locked(path) as file:
+        file.truncate(0)
+        json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
+        file.flush()
         try:
-            with path.open("x") as file:
-                json.dump(own, file)
-            break
-        except FileExistsError:
-            _take_over(path)
-    try:
-        yield path
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def touch(lock: Path) -> None:
-    """Show other machines that the holder lives."""
-    lock.touch()
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def is_held(run_dir: Path) -> bool:
-    """Tell whether a live process holds a run's folder."""
-    path = run_dir / _NAME
+    """Return whether a process holds a run's folder."""
     try:
-        return _lives(json.loads(path.read_text()), _age(path))
-    except (FileNotFoundError, ValueError):
-        return False
+        with (run_dir / _NAME).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    return False
 
 
-def _take_over(path: Path) -> None:
-    """Remove a stale lock; raise ConfigError if its holder lives."""
-    try:
-        holder, age = json.loads(path.read_text()), _age(path)
-    except FileNotFoundError:
-        return
-    except ValueError:
-        holder, age = {}, _age(path)  # torn: its writer was killed
-        if age < 1.0:
-            time.sleep(1.0)
-            return
-    if holder and _lives(holder, age):
-        raise ConfigError(
-            f"{str(path.parent)!r} is held by process {holder['pid']} on {holder['host']}: wait "
-            f"until it ends, or choose another run_dir (if it is gone, remove {path})"
-        )
-    path.unlink(missing_ok=True)
+def _locked(path: Path) -> IO[str]:
+    """Open and lock a file; raise ConfigError if another process has locked it."""
+    for _ in range(_GLANCES):
+        file = path.open("a")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(FileNotFoundError):  # its last holder has just removed it
+                if os.path.samefile(path, file.fileno()):
+                    return file
+        except BlockingIOError:
+            time.sleep(0.1)
+        except OSError as error:
+            file.close()
+            raise ConfigError(
+                f"{str(path.parent)!r} cannot be locked ({error.strerror}): choose a run_dir on a "
+                "file system with locks"
+            ) from error
+        file.close()
+    raise ConfigError(
+        f"{str(path.parent)!r} is held by {_holder(path)}: wait until it ends, or choose another "
+        "run_dir"
+    )
 
 
-def _age(path: Path) -> float:
-    return time.time() - path.stat().st_mtime
-
-
-def _lives(holder: dict[str, Any], age: float) -> bool:
-    if holder["host"] != socket.gethostname():
-        return age < _SILENT_S
-    return holder["began"] is not None and holder["began"] == _began(holder["pid"])
-
-
-def _began(pid: int) -> float | None:
-    """Return when a process began, which tells it from a later one of the same number."""
-    try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
-    except psutil.NoSuchProcess:
-        return None
+def _holder(path: Path) -> str:
+    """Return who wrote the file, for people."""
+    with suppress(OSError, ValueError, KeyError):
+        known = json.loads(path.read_text())
+        return f"process {known['pid']} on {known['host']}"
+    return "another process"

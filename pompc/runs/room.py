@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import resource
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +13,14 @@ import psutil
 
 from pompc.errors import ConfigError
 from pompc.runs.checkpoint import CHAIN, KEPT
+
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
+# Of version 2 and 1: what a group may take, what it takes, and the prefix of counts that include
+# the groups in it. Cached files give way where memory is wanted.
+_MEMORY_FILES = (
+    ("memory.max", "memory.current", ""),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+)
 
 
 class Needs(NamedTuple):
@@ -35,16 +46,53 @@ def check(folder: Path, needed: Needs) -> None:
     Raises:
         ConfigError: where a run could not end for want of room.
     """
-    disk, memory = shutil.disk_usage(folder).free, psutil.virtual_memory().available
     for what, need, free in (
-        (f"disk of {str(folder)!r}", needed.disk_at_least, disk),
-        ("memory", needed.memory, memory),
+        (f"disk of {str(folder)!r}", needed.disk_at_least, shutil.disk_usage(folder).free),
+        ("memory", needed.memory, free_memory()),
     ):
         if need > free:
             raise ConfigError(
                 f"this run needs {gigabytes(need)} of the {what}, where {gigabytes(free)} are "
                 "free: make room, or give fewer agents or a smaller buffer_size"
             )
+
+
+def free_memory() -> float:
+    """Return the bytes that this process may still take: of the host, its groups and its limit."""
+    own = [psutil.virtual_memory().available, *map(_free_in, _control_groups())]
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)  # what `ulimit -v` sets
+    if limit != resource.RLIM_INFINITY:
+        own.append(limit - psutil.Process().memory_info().vms)
+    return max(min(own), 0)
+
+
+def _control_groups() -> Iterator[Path]:
+    """Yield the folders of this process's control groups and of those that they are in.
+
+    In a container the outer ones cannot be seen; its own is then at the top.
+    """
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, name = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            top = _CONTROL_GROUPS / ("memory" if controllers else "")
+            own = top / name.lstrip("/")
+            yield from (one for one in (own, *own.parents) if one.is_relative_to(top))
+
+
+def _free_in(group: Path) -> float:
+    """Return the bytes that a control group may still take, of either version of the interface."""
+    for limit, used, prefix in _MEMORY_FILES:
+        if (most := _read(group / limit).strip()).isdigit():
+            counted = dict(line.split() for line in _read(group / "memory.stat").splitlines())
+            cached = (
+                int(counted.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")
+            )
+            return int(most) - int(_read(group / used)) + sum(cached)
+    return math.inf
+
+
+def _read(path: Path) -> str:
+    return path.read_text() if path.exists() else ""
 
 
 def gigabytes(size: float) -> str:

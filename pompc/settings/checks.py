@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 from pompc.errors import ConfigError, nearest
@@ -71,21 +72,31 @@ def _check_combinations(config: Any) -> None:
 
 
 def convert(name: str, value: Any, kind: str) -> Any:
-    """Return a value from a notebook or a JSON file as its `kind`: str, int, float or bool.
+    """Return a value from a notebook, a file or NumPy as its `kind`: str, int, float or bool.
+
+    Numbers may be written as text: YAML reads 1e6 as such.
 
     Raises:
         ConfigError: if the value is of another type.
     """
+    found = plain(value)
     try:
-        if kind == "float" and not isinstance(value, bool):
-            return float(value)
-        if kind == "int" and not isinstance(value, bool) and int(value) == float(value):
-            return int(value)
-    except (TypeError, ValueError, OverflowError):
+        if kind == "float" and not isinstance(found, bool):
+            return float(found)
+        if kind == "int" and not isinstance(found, bool):
+            number = Decimal(found)  # exact, whatever is written: 3, 3.0, "3" or "1e6"
+            if number == int(number):
+                return int(number)
+    except (TypeError, ValueError, ArithmeticError):
         pass
-    if kind == type(value).__name__:
-        return value
+    if kind == type(found).__name__:
+        return found
     raise ConfigError(f"{name} must be of type {kind}, not {value!r}")
+
+
+def plain(value: Any) -> Any:
+    """Return a value of NumPy, JAX or pandas as Python's own: a number, or a list of numbers."""
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 def check_choice(name: str, value: Any, allowed: tuple[str, ...]) -> None:

@@ -40,7 +40,7 @@ class Config(Fields):
     def __init__(self, task: str = "cartpole-swingup", **settings: Any) -> None:
         _check_names(settings)
         settings = settings | {"preset": _resolve_preset(settings.get("preset", "auto"))}
-        task = envs.check_task(task)
+        task = envs.check_task(convert("task", task, "str"))
         settings = _without_retired(task, settings)
         points = grid.points(settings, _DEFAULTS)
         if len(points) > 1:

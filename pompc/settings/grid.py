@@ -7,18 +7,19 @@ from itertools import product
 from typing import Any
 
 from pompc.errors import ConfigError
-from pompc.settings.checks import check_choice, convert
+from pompc.settings.checks import check_choice, convert, plain
 from pompc.settings.methods import METHODS
 
 AXES = ("method", "lam", "prior")  # of the grid; `seeds` is a count
 
 
 def listed(value: Any) -> list[Any]:
-    """Return a value as a list. The text "[0, 0.1, inf]", from a command line, becomes a list."""
-    if isinstance(value, str) and value.strip().startswith("["):
-        parts = value.strip().removeprefix("[").removesuffix("]").split(",")
+    """Return a value, an array or a range as a list; so is the text "[0, 0.1, inf]" of a shell."""
+    found = plain(value)
+    if isinstance(found, str) and found.strip().startswith("["):
+        parts = found.strip().removeprefix("[").removesuffix("]").split(",")
         return [part.strip().strip("'\"") for part in parts if part.strip()]
-    return list(value) if isinstance(value, (list, tuple)) else [value]
+    return list(found) if isinstance(found, (list, tuple, range)) else [found]
 
 
 def points(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:

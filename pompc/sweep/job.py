@@ -25,7 +25,7 @@ from pompc import runs
 from pompc.runs import files, lock
 from pompc.runs.signals import EXIT_CODES
 
-NOTEBOOK = runs.ROOT / "book" / "train.ipynb"
+NOTEBOOK = runs.SHIPPED / "book" / "train.ipynb"
 ATTEMPTS = 3  # the first, and two more
 RECORD, OUTPUT = "job.json", "output.log"
 

@@ -100,7 +100,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"there is no sweep {str(path)!r}")
     try:
-        given = yaml.safe_load(path.read_text())
+        given = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(given, dict):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,39 @@ import numpy as np
 from pompc import runs
 from pompc.errors import SaidError
 from pompc.population.programs import Programs
+from pompc.settings.config import Config
 
 
 class NonFiniteError(SaidError, RuntimeError):
     """A loss or metric became NaN or infinite; the last good checkpoint is kept."""
 
 
+def outside_bins(config: Config) -> str:
+    """Return the warning that values cannot be learned: which bins there are, and what to set."""
+    low, high = (
+        math.copysign(math.expm1(abs(bound)), bound)
+        for bound in (config.symlog_min, config.symlog_max)
+    )
+    return (
+        f"targets of the values lie outside the bins, {low:,.0f} to {high:,.0f}, and cannot be "
+        f"learned: pay smaller rewards, or set symlog_min (now {config.symlog_min:g}) and "
+        f"symlog_max (now {config.symlog_max:g}) to sign(R) log(1 + |R|) of the least and the "
+        "greatest return R"
+    )
+
+
 class Log:
     """Means of the metrics between rows of metrics.csv, and where the time went."""
 
-    def __init__(self, programs: Programs, folder: Path) -> None:
-        """Start the first interval; metrics that a group does not have stay empty."""
+    def __init__(self, programs: Programs, folder: Path, note: Callable[[str], None]) -> None:
+        """Start the first interval; metrics that a group does not have stay empty.
+
+        Args:
+            programs: the programs of the population.
+            folder: the run's.
+            note: prints a line.
+        """
+        self._note, self._warned = note, False
         self._names, self._path = programs.metric_names, folder / "metrics.csv"
         self._instruments = programs.instrument_names
         self._groups = programs.population.groups
@@ -69,7 +92,11 @@ class Log:
     def check(
         self, decision: int, metrics: Sequence[np.ndarray], names: Sequence[tuple[str, ...]]
     ) -> None:
-        """Raise NonFiniteError that names the first term that is NaN or infinite."""
+        """Warn once if targets lie outside the bins.
+
+        Raises:
+            NonFiniteError: naming the first term that is NaN or infinite.
+        """
         for group, values, terms in zip(self._groups, metrics, names, strict=True):
             bad = np.argwhere(~np.isfinite(values))
             if len(bad):
@@ -78,6 +105,10 @@ class Log:
                     f"{terms[term]} of agent {group.rows.start + agent} is {values[agent, term]} "
                     f"at decision {decision}: training stopped, the last good checkpoint is kept"
                 )
+            outside = [name.endswith("_outside_bins") for name in terms]
+            if not self._warned and values[:, outside].any():
+                self._warned = True
+                self._note(f"decision {decision}: {outside_bins(group.agents[0])}")
 
     def save(self) -> dict[str, np.ndarray]:
         """Return what `load` needs to go on with this interval."""

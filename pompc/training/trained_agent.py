@@ -44,19 +44,28 @@ class Agent:
             planner: False asks the sampling policy π_s alone.
 
         Raises:
-            ValueError: if the observation has another shape.
+            ValueError: if the observation has another shape, or holds numbers that the networks
+                cannot take, such as NaN or 1e30. The plan before it is kept.
         """
-        seen = np.asarray(observation, np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
+            seen = np.asarray(observation, np.float32)
         if seen.shape != (self._world.observation_dim,):
             expected = (self._world.observation_dim,)
             raise ValueError(f"the observation has shape {seen.shape}, not {expected}")
-        if not planner:
-            return np.asarray(self._programs.policy_actions(self._states, seen[None, None])[0, 0])
-        self._key, key = jax.random.split(self._key)
-        action, self._mean = self._programs.evaluation_actions(
-            self._states, key[None, None], seen[None, None], self._mean
-        )
-        return np.asarray(action[0, 0])
+        key, mean = self._key, self._mean
+        if planner:
+            key, own = jax.random.split(key)
+            action, mean = self._programs.evaluation_actions(
+                self._states, own[None, None], seen[None, None], mean
+            )
+        else:
+            action = self._programs.policy_actions(self._states, seen[None, None])
+        found = np.asarray(action[0, 0])
+        for values in (seen, found, np.asarray(mean)):
+            if not np.isfinite(values).all():
+                raise ValueError(f"there is no finite action at the observation {seen}")
+        self._key, self._mean = key, mean
+        return found
 
 
 def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:

@@ -64,7 +64,7 @@ def train(
     agents = make_population(config.agents, 0, 0).agents
     seeds = [training_seed(agent) for agent in agents]
     with (
-        lock.held(folder) as own_lock,
+        lock.held(folder),
         Interruption() as interruption,
         reporting_full_disk(folder),
         make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
@@ -73,7 +73,7 @@ def train(
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
         hooks = Hooks(on_log, on_evaluate)
-        _Training(config, population, vector, folder, own_lock, hooks).run(interruption)
+        _Training(config, population, vector, folder, hooks).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -98,33 +98,38 @@ class _Training:
         population: Population,
         vector: Vector,
         folder: Path,
-        own_lock: Path,
         hooks: Hooks,
     ) -> None:
-        self.config, self.vector, self.folder, self.lock = config, vector, folder, own_lock
+        self.config, self.vector, self.folder = config, vector, folder
         self.hooks = hooks
         self.agents = population.agents
         self.began = time.perf_counter()
-        self.programs = compile_ahead(make_programs(population), config.evaluation_episodes)
+        self.programs = make_programs(population)
+        self._describe()
+        self.programs = compile_ahead(self.programs, config.evaluation_episodes)
         self.evaluator = Evaluator(self.programs, config.evaluation_episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.progress = Progress(config)
-        self.log = Log(self.programs, folder)
+        self.log = Log(self.programs, folder, self.progress.note)
         self.checkpoints = Checkpoints(folder, population)
-        self._describe()
 
     def _describe(self) -> None:
-        """Gather the facts of provenance.json, print what is about to run, and check its needs."""
-        on_host = self.programs.replay_on_host
+        """Gather the facts of provenance.json, print what is about to run, and check its needs.
+
+        Before anything of that size is made: where memory is short, the system would kill us.
+        """
+        population, on_host = self.programs.population, self.programs.replay_on_host
+        shapes = jax.eval_shape(self.programs.init, *initial_arguments(population))
         agents, replay = (
-            sum(leaf.nbytes for leaf in jax.tree.leaves(part)) for part in self.learners
+            sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part))
+            for part in shapes
         )
         in_host_memory = on_host or not runtime.has_gpu()
         needed = room.needs(agents, replay, in_host_memory)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
-            "parameters": groups.agent_size(self.learners, self.programs.sizes),
+            "parameters": groups.agent_size(shapes[0], self.programs.sizes),
             "agent_devices": self.programs.devices,
             "local_devices": jax.local_device_count(),
             "replay_bytes": replay,
@@ -134,12 +139,13 @@ class _Training:
             **envs.describe(self.config.task),
             **runtime.describe(),
         }
-        seconds = cost.estimated_seconds(self.programs.population, self.programs.devices)
+        seconds = cost.estimated_seconds(population, self.programs.devices)
         print(first_line(self.config, self.facts, seconds), flush=True)
         room.check(self.folder, needed)
 
     def run(self, interruption: Interruption) -> None:
         """Seed, learn, evaluate; write tables and checkpoints as it goes."""
+        runs.write_config(self.folder, self.config)
         runs.write_provenance(self.folder, self.facts)
         try:
             self.learn(interruption)
@@ -208,7 +214,6 @@ class _Training:
         measured = None if seeding else self.programs.measure(*self.learners)
         rows = self.log.write(decision, self.config.action_repeat, measured)
         self.progress.move(decision, self.log.rate / len(self.agents))
-        lock.touch(self.lock)
         rows = [_identity(self.agents[row["agent"]]) | row for row in rows]
         self._call(self.hooks.on_log, rows, decision, feedback)
 

@@ -19,6 +19,7 @@ from gymnasium.utils.env_checker import check_env
 from pompc.envs import action_repeat, check_task, dmc, make_env, make_vector, task_names
 from pompc.envs import worker_vector as workers_module
 from pompc.envs.dmc import DmControlEnv
+from pompc.envs.process import module_environment
 from pompc.envs.vector import LocalVector, Observations, Vector
 from pompc.envs.worker_vector import WorkerVector
 from pompc.errors import ConfigError, nearest
@@ -321,6 +322,83 @@ def test_send_then_receive_is_a_step() -> None:
         with make_vector("cartpole-swingup", [0, 1]) as vector:
             vector.reset()
             np.testing.assert_array_equal(vector.step(actions).observation, sent.observation)
+
+
+SCRIPT = """
+import sys, threading
+import gymnasium, numpy as np
+import pompc
+from pompc.envs import make_vector
+
+class Line(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    guard = {guard}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.float32([seed]), {}
+
+    def step(self, action):
+        return np.float32([0.5]), 2.0, False, False, {}
+
+gymnasium.register("Line-v0", {entry})
+with make_vector("gym:Line-v0", [3, 4], workers=2) as vector:
+    print(vector.reset().ravel(), vector.step(np.zeros((2, 1), np.float32)).reward)
+"""
+
+
+@pytest.mark.parametrize("entry", ["Line", "'__main__:Line'", "lambda **_: Line()"])
+def test_workers_know_what_a_script_registered(entry: str) -> None:
+    done = _script(SCRIPT.replace("{entry}", entry).replace("{guard}", "None"))
+    assert done.stdout.split() == ["[3.", "4.]", "[2.", "2.]"], done.stderr
+
+
+def test_what_workers_cannot_know_is_one_sentence() -> None:
+    done = _script(SCRIPT.replace("{entry}", "Line").replace("{guard}", "threading.Lock()"))
+    assert "ConfigError: task 'gym:Line-v0' cannot be made in the worker" in done.stderr
+    assert "write 'gym:module:Id-v0'" in done.stderr
+
+
+def _script(text: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-"], input=text, capture_output=True, text=True, check=False,
+        env=module_environment(),
+    )  # fmt: skip
+
+
+class Liar(gymnasium.Env[np.ndarray, np.ndarray]):
+    """Declares one number and returns more, from a step of the episode on."""
+
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,), np.float32)
+
+    def __init__(self, since: int) -> None:
+        self.steps, self.since = 0, since
+
+    def reset(self, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros((1, 2) if self.since == 0 else (1,), np.float32), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.steps += 1
+        seen = np.zeros((1, 2) if self.steps == self.since else (1,), np.float32)
+        return seen, 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("since", [0, 3])
+def test_an_observation_of_another_shape_is_one_sentence(since: int, workers: int) -> None:
+    task, action = f"gym:Liar{since}-v0", np.zeros((1, 1), np.float32)
+    gymnasium.register(f"Liar{since}-v0", Liar, kwargs={"since": since})
+    sentence = rf"'Liar{since}-v0' declares observations of shape \(1,\), .* of shape \(1, 2\)"
+
+    def play(vector: Vector) -> list[Observations]:
+        vector.reset()
+        return [vector.step(action) for _ in range(3)]
+
+    with make_vector(task, [0], workers) as vector, pytest.raises(ConfigError, match=sentence):
+        play(vector)
+    del gymnasium.registry[f"Liar{since}-v0"]
 
 
 def test_workers_never_import_jax(own: str) -> None:

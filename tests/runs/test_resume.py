@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import jax
@@ -186,6 +185,7 @@ assert len(jax.devices()) == 1
 def test_agents_trained_on_two_devices_load_where_there_is_one(small, tmp_path):
     config = small(lam=[1.0, 3.0, 9.0])
     runs.open_run(config, tmp_path)
+    runs.write_config(tmp_path, config)
     population = trained_agent.population_of(config)
     programs = make_programs(population)
     learners = trainer.Learners(*programs.init(*trainer.initial_arguments(population)))
@@ -357,29 +357,53 @@ def test_segments_hold_what_is_new_and_are_written_anew_at_times(small, tmp_path
     assert agents_of(tmp_path)
 
 
-def test_a_run_that_is_held_is_refused_and_a_stale_lock_taken_over(killed):
-    folder, config, _ = killed
-    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    path = folder / "lock.json"
-    held = {"host": lock.socket.gethostname(), "pid": holder.pid, "began": lock._began(holder.pid)}
-    path.write_text(json.dumps(held))
-    with pytest.raises(ConfigError, match=f"held by process {holder.pid} on"):
+HOLD = """
+import sys
+from pathlib import Path
+from pompc.runs import lock
+with lock.held(Path(sys.argv[1])):
+    print("held", flush=True)
+    input()
+"""
+
+
+@pytest.mark.parametrize("alone", [(), ("unshare", "-p", "-f", "--mount-proc")])
+def test_a_run_that_is_held_is_refused(small, tmp_path, alone):
+    """Also where the holder cannot be seen from here: in a container, with a number of its own."""
+    if alone and subprocess.run([*alone, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("only root can start a process that sees no other")
+    folder, config = tmp_path, small()
+    holder = subprocess.Popen(
+        [*alone, sys.executable, "-c", HOLD, str(folder)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert holder.stdout.readline() == b"held\n"
+    number = json.loads((folder / "lock.json").read_text())["pid"]
+    assert (number == holder.pid) == (not alone)
+    assert lock.is_held(folder)
+    with pytest.raises(ConfigError, match=f"held by process {number} on"):
         pompc.train(config, folder)
-    path.write_text(json.dumps(held | {"host": "elsewhere"}))
-    with pytest.raises(ConfigError, match="on elsewhere"), lock.held(folder):
-        pass
-    os.utime(path, (time.time() - 4000,) * 2)
-    with lock.held(folder):
-        assert json.loads(path.read_text())["pid"] == os.getpid()
-    for stale in (json.dumps(held | {"began": 1.0}), ""):
-        path.write_text(stale)
-        with lock.held(folder):
-            assert json.loads(path.read_text())["pid"] == os.getpid()
     holder.communicate(b"\n")
-    path.write_text(json.dumps(held))
-    with lock.held(folder):
+    assert not any(folder.iterdir())  # the refused one left nothing, and could have other settings
+    assert not lock.is_held(folder)
+
+
+def test_a_lock_ends_with_its_holder(tmp_path):
+    """Whatever its file says: it may be of another machine, or torn."""
+    for left in (json.dumps({"host": "elsewhere", "pid": os.getpid()}), ""):
+        (tmp_path / "lock.json").write_text(left)
+        assert not lock.is_held(tmp_path)
+        with lock.held(tmp_path):
+            assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
+            with pytest.raises(ConfigError, match="is held by"), lock.held(tmp_path):
+                pass
+    assert not lock.is_held(tmp_path)
+
+
+def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock.fcntl, "flock", lambda *_: os.open(tmp_path / "none", os.O_RDONLY))
+    with pytest.raises(ConfigError, match="choose a run_dir on a file"), lock.held(tmp_path):
         pass
-    assert not path.exists()
 
 
 def test_a_torn_last_line_is_left_out(tmp_path):
@@ -398,6 +422,49 @@ def test_too_small_a_disk_or_memory_is_said_before_the_run(tmp_path):
                       (fine._replace(memory=10**18), "memory")):  # fmt: skip
         with pytest.raises(ConfigError, match=f"needs 1000000000.0 GB of the {what}"):
             room.check(tmp_path, big)
+
+
+V1 = "memory/a/memory."
+GROUPS = [
+    ("0::/job/step", {
+        "job/memory.max": "800", "job/memory.current": "300", "job/step/memory.max": "max",
+        "job/memory.stat": "anon 1\nactive_file 40\ninactive_file 60\nfile 9",
+    }, 600),
+    ("0::/", {"memory.max": "800", "memory.current": "300"}, 500),  # a container's
+    ("0::/outer/not/seen", {"memory.max": "800", "memory.current": "900"}, 0),
+    ("9:cpu:/a\n4:cpuacct,memory:/a", {
+        f"{V1}limit_in_bytes": "700", f"{V1}usage_in_bytes": "300",
+        f"{V1}stat": "active_file 5\ntotal_active_file 9",
+    }, 409),
+    ("0::/a", {"memory.max": "max"}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("own", "found", "free"), GROUPS)
+def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch, own, found, free):
+    for name, text in found.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text + "\n")
+    read = room._read
+    monkeypatch.setattr(room, "_CONTROL_GROUPS", tmp_path)
+    monkeypatch.setattr(
+        room, "_read", lambda path: own + "\n" if path == Path("/proc/self/cgroup") else read(path)
+    )
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (room.resource.RLIM_INFINITY,) * 2)
+    host = room.psutil.virtual_memory()._replace(available=10**15)
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: host)
+    assert room.free_memory() == (10**15 if free is None else free)
+    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (1, 1))  # ulimit -v
+    assert room.free_memory() == 0
+
+
+def test_needs_are_checked_before_they_are_taken(small, tmp_path, monkeypatch):
+    """In a group of 800 MB too, and the folder is then free for fewer agents."""
+    monkeypatch.setattr(room, "free_memory", lambda: 800e6)
+    config = small(buffer_size=10**7, steps=2 * 10**7)
+    with pytest.raises(ConfigError, match=r"needs 1\.\d GB of the memory, where 800 MB are free"):
+        pompc.train(config, tmp_path)
+    assert not any(tmp_path.iterdir())
 
 
 BREAKING = '''

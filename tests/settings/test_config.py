@@ -1,8 +1,11 @@
 """Presets, what a configuration accepts, and the sentences on what it does not."""
 
 import math
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pompc import Config, ConfigError, runs
@@ -110,6 +113,38 @@ def test_notebook_parameters_are_found_among_globals(tmp_path):
     assert (found.lam, found.preset, folder) == (9.0, "laptop", tmp_path)
     with pytest.raises(ConfigError, match="unknown parameter 'lamda'; did you mean 'lam'"):
         runs.notebook_config(names | {"lamda": 1})
+    again = names | {"config": found, "run_dir": folder, "Out": {1: 2}, "table": pd.DataFrame()}
+    assert runs.notebook_config(again) == (found, folder)  # its cell run twice
+
+
+@pytest.mark.parametrize(("name", "value", "expected"), [
+    ("seed", np.int64(3), 3), ("lam", np.linspace(0, 1, 3), (0.0, 0.5, 1.0)),
+    ("lam", range(3), (0.0, 1.0, 2.0)), ("lam", np.array(3), 3.0), ("steps", "1e6", 1_000_000),
+    ("steps", 1e6, 1_000_000), ("seed", "3.0", 3), ("lam", ["1e-1", "inf"], (0.1, math.inf)),
+    ("kl_in_target", np.False_, False), ("prior", np.array(["replay", "reverse_kl"]), None),
+    ("steps", str(2**60), 2**60), ("lam", Decimal("0.5"), 0.5),
+])  # fmt: skip
+def test_values_that_are_not_plain_python_are_taken(tmp_path, name, value, expected):
+    names = {"preset": "laptop", "run_dir": tmp_path, name: value}
+    found, _ = runs.notebook_config(names)
+    assert getattr(found, name) == (("replay", "reverse_kl") if expected is None else expected)
+    assert Config.from_json(found.to_json()) == found
+
+
+@pytest.mark.parametrize(("name", "value"), [
+    ("lam", {"a": 1}), ("lam", {1.0}), ("lam", np.zeros((2, 2))), ("seed", "1e-1"), ("task", 3),
+    ("seed", np.float64(0.5)), ("kl_in_target", "yes"), ("steps", "many"), ("seed", len),
+    ("run_dir", {}), ("steps", "inf"), ("steps", "nan"),
+])  # fmt: skip
+def test_values_that_no_parameter_takes_are_refused_by_name(tmp_path, name, value):
+    with pytest.raises(ConfigError, match=f"^{name} must be"):
+        runs.notebook_config({"preset": "laptop", "run_dir": tmp_path, name: value})
+
+
+@pytest.mark.parametrize("value", [np.zeros(2), {}, range(2), Path("x"), np.int64(1), b""])
+def test_a_mistyped_name_is_found_whatever_its_value(tmp_path, value):
+    with pytest.raises(ConfigError, match="unknown parameter 'lamda'"):
+        runs.notebook_config({"preset": "laptop", "run_dir": tmp_path, "lamda": value})
 
 
 def test_hypers_are_the_table_of_the_limits():

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,6 +127,17 @@ def test_a_loaded_agent_acts_and_evaluates(finished):
     assert agent.act(observation, planner=False).shape == (1,)
     with pytest.raises(ValueError, match=r"shape \(3,\), not \(5,\)"):
         agent.act(np.zeros(3))
+    agent.reset()
+    agent.act(observation)
+    later = np.array([0.9, 0.1, 0.2, 0.3, 0.4])
+    expected = agent.act(later)
+    agent.reset()
+    agent.act(observation)
+    for bad in (np.nan, np.inf, 1e30, 1e300):
+        for planner in (True, False):
+            with pytest.raises(ValueError, match="no finite action at the observation"):
+                agent.act(np.array([1.0, bad, 0.0, 0.0, 0.0]), planner)
+    np.testing.assert_array_equal(agent.act(later), expected)  # as if nothing had happened
     table = pompc.evaluate(folder, episodes=2)
     last = pd.read_csv(folder / "returns.csv").iloc[-1]
     assert table["return"].mean() == pytest.approx(last["return"], abs=1e-3)
@@ -234,6 +247,19 @@ def test_a_non_finite_loss_stops_with_step_and_name(small, tmp_path, monkeypatch
     assert checkpoint.saved_steps(tmp_path) == [0]
 
 
+def test_targets_outside_the_bins_are_said_once(small, tmp_path):
+    config = small(lam=[1.0, 9.0], symlog_min=-2.0, symlog_max=7.0)
+    programs = make_programs(make_population(config.agents, 3, 1))
+    said = []
+    logged = log.Log(programs, tmp_path, said.append)
+    names = ("value_loss", "target_outside_bins", "kl_target_outside_bins")
+    for number, values in enumerate(([9.0, 0.0, 0.0], [0.0, 0.0, 0.5], [0.0, 1.0, 0.0])):
+        logged.check(number, [np.array([[1.0, 0.0, 0.0], values])], [names])
+    (line,) = said
+    assert line.startswith("decision 1: targets of the values lie outside the bins, -6 to 1,096,")
+    assert "symlog_max (now 7)" in line
+
+
 def test_an_environment_that_terminates_trains(small, tmp_path, monkeypatch):
     """Through a worker-less run of one's own environment: early ends, another action range."""
     (tmp_path / "falling_env.py").write_text(ENVIRONMENT)
@@ -265,3 +291,58 @@ def test_papermill_runs_the_notebook_and_refuses_a_mistyped_parameter(tmp_path):
     assert "pompc/settings" not in done.stderr  # no traceback through the package
     assert "unknown parameter 'lamda'; did you mean 'lam'?" in done.stderr
     assert not (tmp_path / "returns.csv").exists()
+
+
+PAGE = nbformat.v4.new_notebook(
+    metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    cells=[
+        nbformat.v4.new_code_cell("preset, lam = 'laptop', 1", metadata={"tags": ["parameters"]}),
+        nbformat.v4.new_code_cell(
+            "import pompc\nconfig, run_dir = pompc.notebook_config(globals())\n"
+            "print('lands in', run_dir.resolve())"
+        ),
+    ],
+)
+CALL = "import sys, papermill; papermill.execute_notebook('page.ipynb', 'x/' + 'page.ipynb')"
+
+
+@pytest.mark.parametrize("command", [
+    "{python} -m papermill page.ipynb x/page.ipynb -p lam 1.0",
+    "cat page.ipynb | {python} -m papermill - x/page.ipynb",
+    "{python} -m papermill page.ipynb x/{{preset}}.ipynb -p preset laptop",
+    "{python} -m papermill --inject-output-path page.ipynb x/page.ipynb",
+    "{python} -m papermill --inject-paths --no-request-save-on-cell-execute page.ipynb "
+    "$PWD/x/page.ipynb",
+    '{python} -m papermill page.ipynb x/page.ipynb --cwd other -p run_dir "$PWD/x"',
+])  # fmt: skip
+def test_a_run_lands_beside_its_page(tmp_path, command):
+    done = _papermill(tmp_path, command)
+    assert done.returncode == 0, done.stderr
+    (page,) = (tmp_path / "x").iterdir()
+    assert f"lands in {tmp_path / 'x'}\\n" in page.read_text()
+
+
+@pytest.mark.parametrize("command", [
+    '{python} -c "' + CALL + '"',
+    "{python} -m papermill page.ipynb > x/page.ipynb",
+    "{python} -m papermill page.ipynb x/page.ipynb --cwd other",
+    "{python} -m papermill --inject-output-path page.ipynb x/page.ipynb --cwd other",
+])  # fmt: skip
+def test_a_page_whose_folder_nothing_tells_asks_for_it(tmp_path, command):
+    done = _papermill(tmp_path, command)
+    assert done.returncode != 0
+    assert "nothing tells in which folder this page is written: give run_dir" in done.stderr
+
+
+def _papermill(folder, command):
+    """Run a command in a folder with a page, and with a page of the same name elsewhere."""
+    nbformat.write(PAGE, folder / "page.ipynb")
+    for name in ("x", "other/x"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(folder / "page.ipynb", folder / "other" / "x")
+    line = command.format(python=sys.executable)
+    path = os.pathsep.join(str(Path(entry).resolve()) for entry in sys.path)
+    return subprocess.run(
+        line, shell=True, cwd=folder, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
