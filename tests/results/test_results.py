@@ -110,7 +110,7 @@ def broken(run: Path, how: str) -> str:
         return "returns.csv holds an agent that config.json does not"
     if how == "metrics":
         (run / "metrics.csv").write_text("loss\n1.0\n")
-        return "metrics.csv lacks agent or env_step"
+        return "metrics.csv lacks agent, env_step"
     table.write_bytes(b"\xff\xfe\n")
     return "decode"
 
