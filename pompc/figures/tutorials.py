@@ -62,13 +62,14 @@ def baselines(
 def estimators(table: pd.DataFrame) -> Figure:
     """Draw the variances by the mean of `variances.compare` as bars, a group an estimator."""
     shown = table.query("parameter == 'mean'")
-    figure, axes = panel(3.8, yscale="symlog", ylabel="variance of the gradient")
+    figure, axes = panel(3.8, ylabel="variance of the gradient")
     names, width = list(dict.fromkeys(shown["estimator"])), 0.27
     for index, reference in enumerate(REFERENCES):
         rows = shown[shown["reference"] == reference].set_index("estimator")["variance"]
         places = np.arange(len(names)) + (index - 1) * width
         bars = axes.bar(places, rows[names], width, color=PALETTE[index], label=_LABELS[reference])
         axes.bar_label(bars, [f"{height:,.3g}" for height in rows[names]], fontsize=8)
+    axes.set_yscale("symlog")
     axes.set_xticks(np.arange(len(names)), [name.replace("_", " ") for name in names])
     figure.legend(loc="outside upper center", ncols=3, fontsize=9)
     return figure
