@@ -43,9 +43,7 @@ SHARES = {
     "environment_share": "env share", "update_share": "update share", "memory_mb": "memory MB",
     "compile_s": "compile s",
 }  # fmt: skip
-RATIOS = {
-    "plan_ratio": "plan_ms", "update_ratio": "update_ms", "speed_ratio": "decisions_per_s",
-}  # fmt: skip
+RATIOS = {"plan_ratio": "plan_ms", "update_ratio": "update_ms", "speed_ratio": "decisions_per_s"}
 
 
 def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, float]]:
@@ -75,13 +73,6 @@ def whole_loops(contestants: Sequence[Contestant], decisions: int, loops: int) -
     return [sorted(own, key=np.sum)[loops // 2] for own in zip(*runs, strict=True)]
 
 
-def _warmed_up(contestant: Contestant) -> Contestant:
-    for call in contestant.measures().values():
-        for _ in range(WARM_UP):
-            jax.block_until_ready(call())
-    return contestant
-
-
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure what the command line asks for; return the rows and what they were measured on."""
     settings = {"task": arguments.task, "preset": arguments.preset, "buffer_size": BUFFER,
@@ -90,10 +81,13 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     runtime.configure(base.matmul_precision)
     peak = cost.matmul_rate(1024)
     makers = [partial(_make_ours, settings, varied) for varied in _grid(arguments)]
-    makers += [] if arguments.no_peers else [partial(_make_peer, base, n) for n in peers.NAMES]
+    makers += [partial(_make_peer, base, name) for name in peers.NAMES]
     with ThreadPoolExecutor(runtime.cores() if runtime.has_gpu() else 1) as pool:
         made = [pool.submit(maker) for maker in makers]
         contestants = [found for one in made if (found := one.result())]
+    for call in (call for one in contestants for call in one.measures().values()):
+        for _ in range(WARM_UP):
+            jax.block_until_ready(call())
     found = medians(contestants, arguments.rounds)
     looped = whole_loops(contestants, arguments.decisions, arguments.loops)
     peak = max(peak, cost.matmul_rate(1024))  # a busy machine may have disturbed the first
@@ -104,7 +98,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if arguments.profile:
         write_profiles(contestants, arguments.profile)
     for contestant in contestants:
-        contestant.close()
+        contestant.vector.close()
     return {
         "task": base.task, "preset": base.preset, "peak_gflops": peak / 1e9,
         "rounds": arguments.rounds, "loops": arguments.loops, "decisions": arguments.decisions,
@@ -136,22 +130,21 @@ def _grid(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 def _make_ours(settings: dict[str, Any], varied: dict[str, Any]) -> Contestant:
     print(f"compiling pompc, {', '.join(f'{n} = {v}' for n, v in varied.items())}", flush=True)
-    return _warmed_up(Ours(Config(**settings, **varied)))
+    return Ours(Config(**settings, **varied))
 
 
 def _make_peer(base: Config, name: str) -> Contestant | None:
     vector = make_vector(base.task, [0])
     peer = peers.load(name, base, vector.observation_dim, vector.action_dim)
-    return _warmed_up(Theirs(peer, base, vector)) if peer else None
+    return Theirs(peer, base, vector) if peer else None
 
 
 def _compared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add each figure over that of `tdmpc2_jax` in the same run, where it was measured."""
-    found = [row for row in rows if row["program"] == "tdmpc2_jax"]
-    if not found:
-        return rows
+    theirs = next((row for row in rows if row["program"] == "tdmpc2_jax"), {})
+    known = {name: of for name, of in RATIOS.items() if of in theirs}
     return [
-        row | {name: row[of] / found[0][of] for name, of in RATIOS.items() if of in row}
+        row | {name: row[of] / theirs[of] for name, of in known.items() if of in row}
         for row in rows
     ]
 
@@ -177,11 +170,9 @@ def _name(row: dict[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    return (
-        f"{value:.3g}"
-        if isinstance(value, float) and abs(value) < 1000
-        else (f"{value:.0f}" if isinstance(value, float) else str(value))
-    )
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
@@ -202,7 +193,6 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")
     parser.add_argument("--loops", type=int, default=5, help="whole loops that a median is over")
     parser.add_argument("--decisions", type=int, default=50, help="of a whole loop")
-    parser.add_argument("--no-peers", action="store_true", help="measure pompc alone")
     parser.add_argument("--profile", type=Path, metavar="FILE",
                         help="write where our time goes on the device, as CSV")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")

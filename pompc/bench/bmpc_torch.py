@@ -56,14 +56,15 @@ class BmpcTorch:
         return action.numpy()
 
     def begin_episode(self) -> None:
-        """Forget the previous plan."""
+        """Forget the previous plan, which the next one would start from."""
         self._begins, self._planned = True, None
 
     def insert(self, transition: dict[str, np.ndarray]) -> None:
-        """Keep a transition; store its episode once it has ended."""
+        """Keep a transition, leading axis 1, with its plan; store its episode once it has ended."""
         values = {name: self._torch.as_tensor(value) for name, value in transition.items()}
         if not self._rows:
-            self._rows.append(self._row(values["observation"], *_nothing(values)))
+            nothing = (values[name] * float("nan") for name in ("action", "reward"))
+            self._rows.append(self._row(values["observation"], *nothing))
         row = self._row(values["next_observation"], values["action"], values["reward"])
         self._rows.append(row)
         if bool(transition["terminated"][0] or transition["truncated"][0]):
@@ -82,17 +83,15 @@ class BmpcTorch:
         return self._dict(fields, batch_size=(1,))
 
     def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
-        """Update everything once; it counts by itself when to reanalyse."""
+        """Update everything once as its training script does; return what to wait for.
+
+        It counts by itself when to reanalyse.
+        """
         del reanalyse_now
         return self._agent.update(self._buffer, pretrain)
 
     def reanalyse(self) -> None:
         """Do nothing: an update reanalyses by itself."""
-
-
-def _nothing(values: dict[str, Any]) -> tuple[Any, Any]:
-    """Return the action and reward of an episode's first row, which nothing led to."""
-    return values["action"] * float("nan"), values["reward"] * float("nan")
 
 
 class _OnCpu(ModuleType):

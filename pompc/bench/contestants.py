@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import jax
 import numpy as np
 
-from pompc.bench.peers import Peer
+from pompc.bench.peers import Peer, step
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
@@ -32,28 +32,6 @@ Measures = dict[str, Callable[[], Any]]
 WITH_REANALYSE = "update and reanalyse"
 
 
-class Contestant(Protocol):
-    """What the benchmark calls."""
-
-    population: int  # agents
-
-    def measures(self) -> Measures:
-        """Return what is timed, by name: each a call whose result can be waited for."""
-        ...
-
-    def run(self, decisions: int) -> np.ndarray:
-        """Run the whole loop; return the seconds in plan, environment and update."""
-        ...
-
-    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
-        """Return a row of the table from medians in seconds and operations a second at most."""
-        ...
-
-    def close(self) -> None:
-        """Stop its environments."""
-        ...
-
-
 class Ours:
     """A population of this project."""
 
@@ -71,7 +49,10 @@ class Ours:
             self._decide(seeding=True, reanalyse_now=None)
 
     def measures(self) -> Measures:
-        """Return what is timed; reanalyse is timed with an update, which is subtracted."""
+        """Return what is timed, by name: each a call whose result can be waited for.
+
+        Reanalyse is timed with an update, which is subtracted.
+        """
         measures: Measures = {"plan": self._plan, "update": lambda: self._update(now=False)}
         if self.group.parts.reanalyse:
             measures[WITH_REANALYSE] = lambda: self._update(now=True)
@@ -108,7 +89,7 @@ class Ours:
         return seconds + np.array([0.0, 0.0, time.perf_counter() - started])
 
     def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
-        """Return a row of the table."""
+        """Return a row of the table from medians in seconds and operations a second at most."""
         return {
             "program": "pompc",
             "agents": self.population,
@@ -119,10 +100,6 @@ class Ours:
             "memory_mb": self.memory_mb,
             "compile_s": self.compile_s,
         }
-
-    def close(self) -> None:
-        """Stop its environments."""
-        self.vector.close()
 
 
 class Theirs:
@@ -135,7 +112,8 @@ class Theirs:
         self.peer, self.config, self.vector = peer, config, vector
         self.observation, rng = vector.reset(), np.random.default_rng(0)
         for _ in range(FILL):
-            self._step(rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32))
+            action = rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
+            self.observation = step(peer, vector, self.observation, action)
 
     def measures(self) -> Measures:
         """Return what is timed."""
@@ -147,15 +125,6 @@ class Theirs:
             measures["reanalyse"] = self.peer.reanalyse
         return measures
 
-    def _step(self, action: np.ndarray) -> None:
-        result = self.vector.step(action)
-        self.peer.insert({
-            "observation": self.observation, "action": action, "reward": result.reward,
-            "next_observation": result.final_observation, "terminated": result.terminated,
-            "truncated": result.truncated,
-        })  # fmt: skip
-        self.observation = result.observation
-
     def run(self, decisions: int) -> np.ndarray:
         """Run the whole loop as the peer's does; return seconds in plan, environment, update."""
         seconds = np.zeros(3)
@@ -163,7 +132,7 @@ class Theirs:
             clock = [time.perf_counter()]
             action = self.peer.act(self.observation, train=True)
             clock.append(time.perf_counter())
-            self._step(action)
+            self.observation = step(self.peer, self.vector, self.observation, action)
             clock.append(time.perf_counter())
             reanalyse_now = number % self.config.reanalyse_interval == 0
             jax.block_until_ready(self.peer.update(reanalyse_now))
@@ -182,9 +151,8 @@ class Theirs:
             **{f"{name}_ms": 1e3 * seconds for name, seconds in medians.items()},
         }
 
-    def close(self) -> None:
-        """Stop its environment."""
-        self.vector.close()
+
+Contestant = Ours | Theirs
 
 
 def _compile(population: Population) -> tuple[Learners, Programs, float, float]:
@@ -214,11 +182,11 @@ def _times(
     if WITH_REANALYSE in medians:
         seconds["reanalyse"] = medians[WITH_REANALYSE] - medians["update"]
     counted = cost.count(group.world, group.parts)._asdict()
-    milliseconds = {f"{name}_ms": 1e3 * value for name, value in seconds.items()}
-    return milliseconds | {
-        f"{name}_of_peak": population * counted[name] / value / peak
-        for name, value in seconds.items()
-    }
+    found = {}
+    for name, value in seconds.items():
+        found[f"{name}_ms"] = 1e3 * value
+        found[f"{name}_of_peak"] = population * counted[name] / value / peak
+    return found
 
 
 def rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:

@@ -24,11 +24,7 @@ _CONTAINERS = re.compile(r"(while|conditional|call)\b")  # their parts are count
 
 
 def table(call: Callable[[], Any], calls: int = 3) -> pd.DataFrame:
-    """Trace calls of a compiled program.
-
-    Args:
-        call: runs the program once and returns what can be waited for.
-        calls: how often it is run.
+    """Trace calls of a compiled program, each of which returns what can be waited for.
 
     Returns:
         A row for each kind of operation and name, numbers left out of it, longest first:

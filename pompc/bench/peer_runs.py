@@ -18,7 +18,7 @@ import numpy as np
 from pompc import runs, runtime
 from pompc.bench import peers
 from pompc.bench.peers import Peer
-from pompc.envs import Vector, make_vector
+from pompc.envs import make_vector
 from pompc.errors import ConfigError
 from pompc.runs import files
 from pompc.settings.config import Config
@@ -53,28 +53,12 @@ def train(name: str, config: Config, run_dir: Path) -> None:
             if decision * config.action_repeat % config.evaluate_every == 0:
                 _record(peer, config, decision, started, run_dir)
             seeding = decision < config.seeding_decisions
-            action = _uniform(rng, vector) if seeding else peer.act(observation, train=True)
-            observation = _step(peer, vector, observation, action)
+            noise = rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
+            action = noise if seeding else peer.act(observation, train=True)
+            observation = peers.step(peer, vector, observation, action)
             _update(peer, config, decision)
         _record(peer, config, config.decisions, started, run_dir)
     runs.write_provenance(run_dir, facts | {"wall_s": round(time.perf_counter() - started, 1)})
-
-
-def _uniform(rng: np.random.Generator, vector: Vector) -> np.ndarray:
-    return rng.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
-
-
-def _step(peer: Peer, vector: Vector, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
-    """Step the environment, store what came of it, and return the next observation."""
-    result = vector.step(action)
-    peer.insert({
-        "observation": observation, "action": action, "reward": result.reward,
-        "next_observation": result.final_observation, "terminated": result.terminated,
-        "truncated": result.truncated,
-    })  # fmt: skip
-    if result.terminated[0] or result.truncated[0]:
-        peer.begin_episode()
-    return result.observation
 
 
 def _update(peer: Peer, config: Config, decision: int) -> None:
@@ -89,8 +73,13 @@ def _update(peer: Peer, config: Config, decision: int) -> None:
 
 
 def _record(peer: Peer, config: Config, decision: int, started: float, run_dir: Path) -> None:
-    """Evaluate, and add a row to `returns.csv`."""
-    found, step = _evaluate(peer, config), decision * config.action_repeat
+    """Evaluate without noise, in environments of their own; add a row to `returns.csv`."""
+    seeds = np.array([evaluation_seeds(config, config.evaluation_episodes)])
+    peer.begin_episode()
+    with make_vector(config.task, [int(seed) for seed in seeds.flat]) as vector:
+        made = first_episodes(vector, lambda seen, _: peer.act(seen[0], train=False)[None], seeds)
+    peer.begin_episode()
+    found, step = round(float(made.returns.mean()), 3), decision * config.action_repeat
     seconds = round(time.perf_counter() - started, 1)
     row = {"task": config.task, "peer": peer.name, "method": config.method, "lam": config.lam,
            "prior": config.prior, "seed": config.seed, "env_step": step, "decision": decision,
@@ -98,16 +87,6 @@ def _record(peer: Peer, config: Config, decision: int, started: float, run_dir: 
     runs.append_rows(run_dir / "returns.csv", [row])
     print(f"{step:,} of {config.steps:,} environment steps: return {found}, "
           f"{progress.duration(seconds)}", flush=True)  # fmt: skip
-
-
-def _evaluate(peer: Peer, config: Config) -> float:
-    """Return the mean return of episodes without noise, in environments of their own."""
-    seeds = np.array([evaluation_seeds(config, config.evaluation_episodes)])
-    peer.begin_episode()
-    with make_vector(config.task, [int(seed) for seed in seeds.flat]) as vector:
-        found = first_episodes(vector, lambda seen, _: peer.act(seen[0], train=False)[None], seeds)
-    peer.begin_episode()
-    return round(float(found.returns.mean()), 3)
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 import types
+from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,45 +19,20 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training.train_state import TrainState
+from jax.scipy.stats import norm
 
 from pompc.algorithm.maths import Gaussian, kl_divergence
 from pompc.bench.bmpc_torch import BmpcTorch
+from pompc.envs import Vector
 from pompc.settings.config import Config
 
 _PACKAGES = "einops", "jaxtyping"  # of the JAX implementations
 NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
-class Peer(Protocol):
-    """A peer's agent and buffer, as `pompc.bench` and `pompc.bench` drive them."""
-
-    name: str
-    packages: tuple[str, ...]  # that it needs beside ours
-
-    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
-        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
-        ...
-
-    def begin_episode(self) -> None:
-        """Forget the previous plan, which the next one would start from."""
-        ...
-
-    def insert(self, transition: dict[str, np.ndarray]) -> None:
-        """Store a transition, leading axis 1, with what was planned for it."""
-        ...
-
-    def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
-        """Update everything once as its training script does; return what to wait for."""
-        ...
-
-    def reanalyse(self) -> Any:
-        """Plan anew for the last batch, where it does so; return what to wait for, or None."""
-        ...
-
-
 def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Peer | None:
     """Return a peer at the hyper-parameters of `config`, or None where it cannot be imported."""
-    make = {"tdmpc2_jax": _Tdmpc2Jax, "bmpc_jax": _BmpcJax, BmpcTorch.name: BmpcTorch}[name]
+    make = {"tdmpc2_jax": Tdmpc2Jax, "bmpc_jax": BmpcJax, BmpcTorch.name: BmpcTorch}[name]
     try:
         return make(config, observation_dim, action_dim)
     except ImportError as error:
@@ -64,24 +40,36 @@ def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Pe
         return None
 
 
-class _Keys:
-    """A stream of random keys."""
+def step(peer: Peer, vector: Vector, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
+    """Step the environment, store what came of it, and return the next observation."""
+    result = vector.step(action)
+    peer.insert({
+        "observation": observation, "action": action, "reward": result.reward,
+        "next_observation": result.final_observation, "terminated": result.terminated,
+        "truncated": result.truncated,
+    })  # fmt: skip
+    if result.terminated[0] or result.truncated[0]:
+        peer.begin_episode()
+    return result.observation
 
-    def __init__(self, seed: int) -> None:
-        self._key = jax.random.PRNGKey(seed)
 
-    def __call__(self) -> jax.Array:
-        self._key, key = jax.random.split(self._key)
-        return key
+def _keys(seed: int) -> Iterator[jax.Array]:
+    """Yield random keys."""
+    stream = jax.random.PRNGKey(seed)
+    while True:
+        stream, key = jax.random.split(stream)
+        yield key
 
 
-class _Tdmpc2Jax:
+class Tdmpc2Jax:
+    """The agent and buffer of tdmpc2-jax."""
+
     name = "tdmpc2_jax"
     packages = _PACKAGES
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         package = importlib.import_module(self.name)
-        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        self._config, self._key, self._plan = config, _keys(config.seed), None
         model = _world_model(self.name, config, observation_dim, action_dim, symlog_obs=False)
         self._agent = package.TDMPC2.create(
             world_model=model, mpc=True, **_planning(config), continue_coef=1.0,
@@ -91,35 +79,41 @@ class _Tdmpc2Jax:
         self._buffer = _buffer(self.name, config, observation_dim, action_dim, vectorized=True)
 
     def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
         action, self._plan = self._agent.act(
-            observation, prev_plan=self._plan, train=train, key=self._key()
+            observation, prev_plan=self._plan, train=train, key=next(self._key)
         )
         return np.asarray(action)
 
     def begin_episode(self) -> None:
+        """Forget the previous plan, which the next one would start from."""
         self._plan = None
 
     def insert(self, transition: dict[str, np.ndarray]) -> None:
+        """Store a transition, leading axis 1, with what was planned for it."""
         self._buffer.insert(transition)
 
     def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        """Update everything once as its training script does; return what to wait for."""
         del reanalyse_now, pretrain  # it has no reanalyse, and trains everything from the start
         batch = self._buffer.sample(self._config.batch_size, self._config.horizon)
-        self._agent, found = self._agent.update(**_sequences(batch), key=self._key())
+        self._agent, found = self._agent.update(**_sequences(batch), key=next(self._key))
         return self._agent.model.policy_model.params, found
 
     def reanalyse(self) -> None:
-        return None
+        """Do nothing: it has none."""
 
 
-class _BmpcJax:
+class BmpcJax:
+    """The agent and buffer of bmpc-jax."""
+
     name = "bmpc_jax"
     packages = _PACKAGES
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
         _stand_in_for_distributions()
         package = importlib.import_module(self.name)
-        self._config, self._key, self._plan = config, _Keys(config.seed), None
+        self._config, self._key, self._plan = config, _keys(config.seed), None
         model = _world_model(self.name, config, observation_dim, action_dim)
         self._agent = package.BMPC.create(
             world_model=model, **_planning(config), consistency_loss_scale=config.consistency_coef,
@@ -128,30 +122,36 @@ class _BmpcJax:
         )  # fmt: skip
         self._unplanned = {"expert_mean": np.zeros((1, action_dim), np.float32),
                            "expert_std": np.ones((1, action_dim), np.float32)}  # fmt: skip
-        self._buffer = _buffer(self.name, config, observation_dim, action_dim, **self._unplanned)
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, self._unplanned)
         self._encoded: Any = None
 
     def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
+        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
         action, self._plan = self._agent.act(
             obs=observation, prev_plan=self._plan, mpc=True, deterministic=False, train=train,
-            key=self._key(),
+            key=next(self._key),
         )  # fmt: skip
         return np.asarray(action)
 
     def begin_episode(self) -> None:
+        """Forget the previous plan, which the next one would start from."""
         self._plan = None
 
     def insert(self, transition: dict[str, np.ndarray]) -> None:
+        """Store a transition, leading axis 1, with what was planned for it."""
         plan = self._unplanned if self._plan is None else _expert(self._plan)
         self._buffer.insert(transition | plan)
 
     def update(self, reanalyse_now: bool = False, pretrain: bool = False) -> Any:
+        """Update everything once as its training script does; return what to wait for."""
         sampled, rows = self._buffer.sample(
             self._config.batch_size, self._config.horizon, return_inds=True
         )
         # With one environment its buffer keeps that axis, which the update does not expect.
         batch = {name: values.squeeze(2) for name, values in sampled.items()}
-        self._agent, found = self._agent.update_world_model(**_sequences(batch), key=self._key())
+        self._agent, found = self._agent.update_world_model(
+            **_sequences(batch), key=next(self._key)
+        )
         self._encoded = found["encoder_zs"]
         if reanalyse_now:
             _, plan = self.reanalyse()
@@ -164,13 +164,17 @@ class _BmpcJax:
         self._agent, policy = self._agent.update_policy(
             zs=found["latent_zs"], expert_mean=batch["expert_mean"],
             expert_std=(batch["expert_std"] * 1.5).clip(0.1, None), finished=found["finished"],
-            key=self._key(),
+            key=next(self._key),
         )  # fmt: skip
         return self._agent.model.policy_model.params, policy
 
     def reanalyse(self) -> Any:
+        """Plan anew for the last batch; return what to wait for."""
         latents = self._encoded[:, : self._config.reanalyse_batch]
-        return self._agent.plan(z=latents, horizon=self._config.horizon, key=self._key())
+        return self._agent.plan(z=latents, horizon=self._config.horizon, key=next(self._key))
+
+
+Peer = Tdmpc2Jax | BmpcJax | BmpcTorch
 
 
 def _expert(plan: Any) -> dict[str, np.ndarray]:
@@ -222,31 +226,27 @@ def _planning(config: Config) -> dict[str, Any]:
 
 
 def _buffer(
-    package: str, config: Config, observation_dim: int, action_dim: int, **more: Any
-) -> Any:
+    package: str, config: Config, observation_dim: int, action_dim: int,
+    plan: dict[str, np.ndarray] | None = None, **options: Any,
+) -> Any:  # fmt: skip
     observation, flag = np.zeros((1, observation_dim), np.float32), np.zeros(1, bool)
-    vectorized = {"vectorized": more.pop("vectorized")} if "vectorized" in more else {}
     example = {
         "observation": observation, "action": np.zeros((1, action_dim), np.float32),
         "reward": np.zeros(1, np.float32), "next_observation": observation, "terminated": flag,
         "truncated": flag,
     }  # fmt: skip
-    data = importlib.import_module(f"{package}.data")
-    return data.SequentialReplayBuffer(
-        capacity=config.buffer_size,
-        num_envs=1,
-        seed=config.seed,
-        dummy_input=example | more,
-        **vectorized,
-    )
+    return importlib.import_module(f"{package}.data").SequentialReplayBuffer(
+        capacity=config.buffer_size, num_envs=1, seed=config.seed,
+        dummy_input=example | (plan or {}), **options,
+    )  # fmt: skip
 
 
 def _sequences(batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Rename a sampled batch to the arguments of the updates."""
-    names = {"observations": "observation", "actions": "action", "rewards": "reward",
-             "next_observations": "next_observation", "terminated": "terminated",
-             "truncated": "truncated"}  # fmt: skip
-    return {argument: batch[name] for argument, name in names.items()}
+    plural = ("observation", "action", "reward", "next_observation")
+    return {f"{name}s": batch[name] for name in plural} | {
+        name: batch[name] for name in ("terminated", "truncated")
+    }
 
 
 def _stand_in_for_distributions() -> None:
@@ -260,9 +260,7 @@ def _stand_in_for_distributions() -> None:
             return self.loc + self.scale_diag * jax.random.normal(seed, self.loc.shape)
 
         def log_prob(self, value: jax.Array) -> jax.Array:
-            scaled = (value - self.loc) / self.scale_diag
-            terms = -0.5 * jnp.square(scaled) - jnp.log(self.scale_diag) - 0.9189385
-            return jnp.sum(terms, axis=-1)
+            return jnp.sum(norm.logpdf(value, self.loc, self.scale_diag), axis=-1)
 
     distributions = types.ModuleType("tensorflow_probability.substrates.jax.distributions")
     distributions.__dict__.update(

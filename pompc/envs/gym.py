@@ -68,7 +68,8 @@ def hand_over(task: str) -> bytes:
         creator = spec.entry_point
         if isinstance(creator, str):  # "__main__:Target" would be another module there
             creator = load_env_creator(creator)
-        return pickle.dumps(CloudpickleWrapper(dataclasses.replace(spec, entry_point=creator)))
+        whole: Any = dataclasses.replace(spec, entry_point=creator)
+        return pickle.dumps(CloudpickleWrapper(whole))
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's class holds

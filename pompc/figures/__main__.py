@@ -1,16 +1,77 @@
-"""Draw the figures of a profile into `figures/`: `python -m pompc.figures --help`."""
+"""Draw the figures of a profile into `figures/`: `python -m pompc.figures --help`.
+
+Each is saved as SVG and PNG. `manifest.json` says of each its function, the runs that it draws with
+their hashes, and the hashes of its files.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pompc import results, runs
 from pompc.errors import ConfigError
-from pompc.figures import manifest, registry
+from pompc.figures import registry, style
 from pompc.results import published
+from pompc.runs import files
+
+NAME = "manifest.json"
+
+
+def make(
+    found: results.Results,
+    folder: Path,
+    names: Sequence[str] = (),
+    curves: Sequence[Path] = (),
+) -> dict[str, bool]:
+    """Draw figures, by default all, of runs and published curves, with a manifest into a folder.
+
+    Returns:
+        Name -> whether it was drawn; False: it has no runs, and files of it are removed.
+
+    Raises:
+        ConfigError: for an unknown figure, or a file without published curves.
+    """
+    known = read(folder)
+    table = published.read(curves) if curves else None
+    drawn: dict[str, bool] = {}
+    for name in names or list(registry.FIGURES):
+        figure = registry.draw(name, found, table)
+        drawn[name] = figure is not None
+        if figure is None:
+            for file in known.pop(name, {}).get("files", {}):
+                (folder / file).unlink(missing_ok=True)
+        else:
+            saved = style.save(figure, folder / name)
+            hashes = {path.name: files.checksum(path) for path in saved}
+            known[name] = _sources(name, found, curves) | {"files": hashes}
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(dict(sorted(known.items())), indent=2, ensure_ascii=False)
+    files.write_text(folder / NAME, text + "\n")
+    return drawn
+
+
+def read(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the manifest of a folder; empty where there is none."""
+    path = folder / NAME
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _sources(name: str, found: results.Results, curves: Sequence[Path]) -> dict[str, Any]:
+    """Return a figure's function, and hashes of the runs and published curves that it draws."""
+    one = registry.entry(name)
+    drawn = sorted(set(registry.drawn(name, found)["run"]))
+    used = curves if one.published else ()
+    return {
+        "function": f"{one.function.__module__}.{one.function.__name__}",
+        "profile": found.profile,
+        "runs": {run: found.digests[run] for run in drawn},
+        "published": {path.name: files.checksum(path) for path in used},
+    }
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
@@ -44,7 +105,7 @@ def main(values: Sequence[str]) -> None:
         for warning in found.warnings:
             print(warning, file=sys.stderr)
         folder = _folder(arguments)
-        drawn = manifest.make(found, folder, arguments.names, published.files(arguments.published))
+        drawn = make(found, folder, arguments.names, published.files(arguments.published))
     except ConfigError as error:
         sys.exit(str(error))
     for name, has_runs in drawn.items():

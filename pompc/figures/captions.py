@@ -46,23 +46,18 @@ class Folded(NamedTuple):
 
 
 def caption(table: pd.DataFrame, text: str = "", missing: Sequence[str] = ()) -> Markdown:
-    """Return a figure's caption: what it shows, then seeds, steps, preset and commit of its runs.
+    """Return a figure's caption: what it shows, seeds, steps, preset and commit of its rows.
 
-    Args:
-        table: the rows that the figure draws, as in `pompc.results.Results`.
-        text: what it shows.
-        missing: tasks of the paper's figure that were not run.
+    It names the `missing` tasks, those of the paper's figure that were not run.
     """
     left = f"Not run: {', '.join(map(title, missing))}." if missing else ""
     return Markdown(f"*{' '.join(filter(None, (text, origin(table), left)))}*")
 
 
 def not_run(figures: Sequence[str], tasks: Collection[str]) -> Markdown:
-    """Return the line that stands for figures without runs: what they need, and how long it takes.
+    """Return the line for figures, such as `figure_3`, without runs: what they need, and its time.
 
-    Args:
-        figures: their names, such as `figure_3`.
-        tasks: those of the paper that they draw; none: any.
+    The tasks are those of the paper that they draw; none: any.
     """
     names = " and ".join(name.replace("_", " ").capitalize() for name in figures)
     if not tasks:
@@ -77,9 +72,8 @@ def origin(table: pd.DataFrame) -> str:
     """Return in a sentence or two how runs were made: seeds, steps, preset, commit."""
     if table.empty:
         return "It was not run."
-    cells: list[tuple[Any, pd.DataFrame]] = list(table.groupby(CELL))
-    seeds = _span([len(set(rows["seed"])) for _, rows in cells])
-    steps = _span([max(rows["env_step"]) for _, rows in cells])
+    cells: Any = table.groupby(CELL)
+    seeds, steps = _span(cells["seed"].nunique()), _span(cells["env_step"].max())
     unfinished = len(set(table.loc[~table["finished"].astype(bool), "run"]))
     parts = [
         f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each agent and task",
@@ -113,7 +107,7 @@ def _scale(table: pd.DataFrame) -> str:
     )
 
 
-def _span(values: Sequence[int]) -> str:
+def _span(values: Iterable[int]) -> str:
     return " to ".join(_digits(value) for value in dict.fromkeys((min(values), max(values))))
 
 

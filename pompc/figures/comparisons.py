@@ -1,6 +1,7 @@
 """Comparisons of the paper's Figures 2 to 8, on its tasks or on others: a panel for each task.
 
-A panel is drawn for what the rows hold, and for nothing else; `registry` chooses the rows.
+A panel is drawn for what the rows hold, and for nothing else; `registry` chooses the rows, returns
+or metrics as in `pompc.results.Results`.
 """
 
 from __future__ import annotations
@@ -14,10 +15,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, binned, compared, curve
-from pompc.figures.panels import (
+from pompc.figures.curves import (
+    agents,
     average_panel,
     averages,
+    binned,
+    compared,
+    curve,
     finished,
     plot_seeds,
     remark_missing,
@@ -38,10 +42,8 @@ def returns(
 ) -> Figure:
     """Draw returns, a panel for each task after one for the average over shared tasks.
 
-    Args:
-        rows: returns, as in `pompc.results.Results`.
-        wanted: short names of agents; a panel names those that it lacks.
-        published: curves to draw dotted, from `pompc.results.published.read`.
+    A panel names those agents that it lacks of the `wanted` short names. Published curves, as
+    `pompc.results.published.read` returns them, are dotted.
     """
     shown = ordered(rows["task"])
     average = len(averages(rows)[0]) > 0
@@ -51,16 +53,14 @@ def returns(
         if average:
             average_panel(next(panels), rows)
         for task in shown:
-            task_panel(next(panels), rows, task, wanted, published)
+            task_panel(next(panels), rows, task, wanted=wanted, published=published)
         return finished(figure, axes, "return")
 
 
 def returns_by_weight(rows: pd.DataFrame, shown: Sequence[str] | None = None) -> Figure:
     """Draw returns, a panel for each task and λ after those for the average over shared tasks.
 
-    Args:
-        rows: as in `returns`.
-        shown: the tasks with panels of their own; by default all.
+    The tasks `shown`, by default all, have panels of their own.
     """
     lams = sorted(set(rows["lam"]))
     of_lam = {lam: rows.loc[rows["lam"] == lam] for lam in lams}
@@ -74,11 +74,9 @@ def returns_by_weight(rows: pd.DataFrame, shown: Sequence[str] | None = None) ->
         figure, axes = style.grid(count, columns=len(lams) if whole else 0)
         panels = iter(axes.flat)
         for lam in averaged:
-            average_panel(panel := next(panels), of_lam[lam])
-            panel.title.set_text(f"{panel.get_title()}, λ = {lam:g}")
+            average_panel(next(panels), of_lam[lam], f", λ = {lam:g}")
         for task, lam in single:
-            task_panel(panel := next(panels), of_lam[lam], task)
-            panel.title.set_text(f"{panel.get_title()}, λ = {lam:g}")
+            task_panel(next(panels), of_lam[lam], task, f", λ = {lam:g}")
         return finished(figure, axes, "return")
 
 
@@ -86,9 +84,6 @@ def kl_term(rows: pd.DataFrame) -> Figure:
     """Draw mean and standard deviation of the KL term of Eq. (18), before its scale, on log axes.
 
     The moments are over a batch: `kl_mean` and `kl_std` in metrics.csv. A row of panels is a task.
-
-    Args:
-        rows: metrics, as in `pompc.results.Results`.
     """
     shown = ordered(rows["task"])
     with style.settings():

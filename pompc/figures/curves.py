@@ -1,14 +1,22 @@
-"""From tidy tables to curves: one row a seed, at the moments that all seeds reached."""
+"""From tidy tables to curves, a row a seed, and to panels of them with what is missing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from pompc.figures import style
+from pompc.figures.tasks import averaged, ordered, score_range, title
+from pompc.results.intervals import Interval, mean_interval
 from pompc.results.read_runs import AGENT
+
+_MARKED = 15  # a curve of at most as many evaluations shows each
 
 
 class Curve(NamedTuple):
@@ -30,44 +38,38 @@ def agents(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float, str], pd.Dat
 
 
 def curve(rows: pd.DataFrame, column: str = "return") -> Curve:
-    """Return the curve of one agent on one task; it ends where the shortest of its seeds ends.
-
-    Args:
-        rows: of one cell, as `pompc.results.collect` gives them.
-        column: what is drawn.
-    """
+    """Return the curve of one agent on one task; it ends where the shortest of its seeds ends."""
     wide = rows.pivot_table(index="seed", columns="env_step", values=column).dropna(axis="columns")
     return Curve(wide.columns.to_numpy(float), wide.to_numpy(float))
 
 
-def average(rows: pd.DataFrame, tasks: Sequence[str], column: str = "return") -> Curve:
-    """Return the curve of one agent's mean over tasks, seed by seed.
+def average(rows: pd.DataFrame, tasks: Sequence[str]) -> Curve:
+    """Return the curve of one agent's mean return over tasks, which it has run, seed by seed.
 
     It has the moments that every task has, and as many rows as the task with the fewest seeds:
     seeds of two tasks have nothing in common but their number.
-
-    Args:
-        rows: of one agent, with runs of each of the tasks.
-        tasks: at least one.
-        column: what is drawn.
     """
-    own = [curve(rows.loc[rows["task"] == task], column) for task in tasks]
-    shared = [set(one.x) for one in own]
-    x = np.array(sorted(set.intersection(*shared)))
-    count = min(len(one.scores) for one in own)
-    scores = [one.scores[:count, np.isin(one.x, x)] for one in own]
-    return Curve(x, np.mean(scores, axis=0))
+    x, scores = aligned(rows, tasks)
+    count = min(map(len, scores))
+    return Curve(x, np.mean([one[:count] for one in scores], axis=0))
+
+
+def aligned(rows: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return the steps `[S]` that all seeds of all tasks reached, and each task's returns there.
+
+    The rows are of one agent, which has run each of the tasks; returns are `[N_task, S]`.
+    """
+    own = [curve(rows.loc[rows["task"] == task]) for task in tasks]
+    x = np.array(sorted(set.intersection(*(set(one.x) for one in own))))
+    return x, [one.scores[:, np.isin(one.x, x)] for one in own]
 
 
 def shared(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[list[str], pd.DataFrame]:
     """Return tasks that several agents have all run, and the rows of these agents on them.
 
     An average over other tasks for each agent would compare tasks, not agents. Of all choices the
-    one with most pairs of agent and task is taken, of several agents if there are any.
-
-    Args:
-        table: returns of any tasks and agents.
-        tasks: those to choose from, in the order of the result.
+    one with most pairs of agent and task is taken, of several agents if there are any. The tasks
+    keep their order.
     """
     table = table.loc[table["task"].isin(tasks)]
     ran = {key: frozenset(rows["task"]) for key, rows in agents(table)}
@@ -97,14 +99,135 @@ def final(rows: pd.DataFrame, column: str = "return") -> tuple[int, np.ndarray]:
 
 
 def binned(rows: pd.DataFrame, columns: Sequence[str], points: int = 60) -> pd.DataFrame:
-    """Return the means of a run's metrics in at most `points` equal intervals of its steps.
+    """Return the means of a cell's metrics in at most `points` equal intervals of its steps.
 
-    Args:
-        rows: of one cell, such as of metrics.csv, which has a row each 500 decisions.
-        columns: what to keep; an interval without a number is left out.
-        points: intervals between step 0 and the last.
+    metrics.csv has a row each 500 decisions. An interval without a number is left out.
     """
     steps = rows["env_step"].to_numpy(float)
     width = max(steps.max() / points, 1.0)
     kept = rows[["seed", *columns]].assign(env_step=np.ceil(steps / width) * width)
     return pd.DataFrame(kept.groupby(["seed", "env_step"], as_index=False).agg("mean")).dropna()
+
+
+def plot_seeds(panel: Axes, curve: Curve, look: style.Look) -> None:
+    """Draw the mean over seeds as a line, its 95 % interval as a band where there are several."""
+    plot_interval(panel, curve.x, mean_interval(curve.scores), look)
+
+
+def plot_interval(panel: Axes, x: np.ndarray, interval: Interval, look: style.Look) -> None:
+    """Draw an estimate as a line and its interval as a band; no band where its ends are NaN."""
+    marker = look.marker if len(x) <= _MARKED else ""
+    panel.plot(x, interval.center, color=look.color, linestyle=look.dash, linewidth=1.5,
+               marker=marker, markersize=2.5, label=look.label)  # fmt: skip
+    if not np.isnan(interval.low).all():
+        panel.fill_between(x, interval.low, interval.high, color=look.color, alpha=0.1,
+                           linewidth=0)  # fmt: skip
+
+
+def task_panel(
+    panel: Axes,
+    table: pd.DataFrame,
+    task: str,
+    more: str = "",
+    wanted: Collection[str] = (),
+    published: pd.DataFrame | None = None,
+) -> None:
+    """Draw every agent on one task, with `more` in its title, and published curves dotted.
+
+    Agents without runs whose short names are `wanted`, as the paper shows them, are named.
+    """
+    rows = table.loc[table["task"] == task]
+    if published is not None:
+        _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
+    for key, own in agents(rows):
+        plot_seeds(panel, curve(own), style.look(*key))
+    limit(panel, [task])
+    panel.set_title(title(task) + more)
+    remark_missing(panel, rows, wanted)
+
+
+def average_panel(panel: Axes, table: pd.DataFrame, more: str = "") -> None:
+    """Draw the averages of those agents that have run the same tasks, as `averages` chose them."""
+    tasks, rows = averages(table)
+    for key, own in agents(rows):
+        plot_seeds(panel, average(own, tasks), style.look(*key))
+    limit(panel, tasks)
+    panel.set_title(f"Average of {len(tasks)} tasks{more}")
+    remark_left_out(panel, rows, table)
+
+
+def averages(table: pd.DataFrame) -> tuple[list[str], pd.DataFrame]:
+    """Return the tasks that an average is over, none if there are not two, and their rows."""
+    tasks, rows = shared(table, averaged(ordered(table["task"])))
+    return (tasks, rows) if len(tasks) > 1 else ([], rows.iloc[:0])
+
+
+def limit(panel: Axes, tasks: Iterable[str], axis: str = "y") -> None:
+    """Show the whole range of returns, where that is 0 to 1000 for each of the tasks."""
+    if panel.lines and all(score_range(task) == (0.0, 1000.0) for task in tasks):
+        panel.set(**{f"{axis}lim": (-20, 1020)})
+
+
+def short_name(method: str, lam: float, prior: str) -> str:
+    """Return the name of an agent in a list: `BMPC`, whichever of its kinds, or `λ = 1`."""
+    name = style.look(method, lam, prior).label.removeprefix("PO-MPC, ")
+    return "BMPC" if method.startswith("bmpc") else name
+
+
+def remark_missing(panel: Axes, rows: pd.DataFrame, wanted: Iterable[str]) -> None:
+    """Write above a panel which of the wanted agents are not among its rows."""
+    found = {short_name(*key) for key, _ in agents(rows)}
+    missing = [name for name in wanted if name not in found]
+    if missing:
+        style.remark(panel, f"not run: {'; '.join(missing)}")
+
+
+def remark_left_out(panel: Axes, rows: pd.DataFrame, table: pd.DataFrame) -> None:
+    """Write above a panel which agents of a table have not run all tasks, and are not drawn."""
+    kept, ran = ([style.look(*key).label for key, _ in agents(own)] for own in (rows, table))
+    left_out = [name for name in ran if name not in kept]
+    if left_out:
+        style.remark(panel, f"not run on all of them: {'; '.join(left_out)}")
+
+
+def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:
+    """Draw published curves, as far as the first of their points that our own runs do not reach."""
+    steps = rows["env_step"].to_numpy(float)
+    later = steps[steps >= end]
+    rows = rows.loc[steps <= later.min()] if len(later) else rows
+    groups: list[tuple[Any, pd.DataFrame]] = list(rows.sort_values("env_step").groupby("method"))
+    for method, own in groups:
+        look = style.look(method, 0.0, "")
+        x, low, high = (own[name].to_numpy(float) for name in ("env_step", "low", "high"))
+        panel.plot(x, own["return"], color=look.color, linestyle=":", linewidth=1.2, marker=".",
+                   markersize=3, label=f"{look.label}, published")  # fmt: skip
+        panel.fill_between(x, low, high, color=look.color, alpha=0.1, linewidth=0)
+
+
+def finished(
+    figure: Figure,
+    axes: np.ndarray,
+    ylabel: str = "",
+    xlabel: str = "environment steps",
+    steps: bool = True,
+) -> Figure:
+    """Label the outer ones of the panels `axes [rows, columns]`, put the legend below.
+
+    The lowest panels get `xlabel`, the left ones `ylabel` where they have none of their own. With
+    `steps`, x counts environment steps, which are written as 500k or 1M.
+    """
+    for column in axes.T:
+        [panel for panel in column if panel.get_visible()][-1].set_xlabel(xlabel)
+    for panel in axes.flat:
+        if panel.lines and steps:
+            panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
+            panel.xaxis.set_major_formatter(FuncFormatter(short_steps))
+    for panel in axes[:, 0]:
+        panel.set_ylabel(panel.get_ylabel() or ylabel)
+    style.legend(figure)
+    return figure
+
+
+def short_steps(value: float, _: int = 0) -> str:
+    """Return a number of steps as 500k or 1M; the second argument is Matplotlib's."""
+    return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"

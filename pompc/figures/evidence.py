@@ -13,20 +13,28 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from pompc.figures import style
 from pompc.figures.captions import Folded, Markdown
-from pompc.figures.claims import SCALES, Agent, Claim, Comparison, claims, scale_of
+from pompc.figures.claims import SCALES, Claim, Comparison, claims, scale_of
 from pompc.figures.curves import curve
-from pompc.figures.tasks import score_range, title
-from pompc.results.intervals import Interval, bootstrap_difference, iqm, normalise
-from pompc.results.read_runs import AGENT, Results
+from pompc.figures.tasks import normalised, title
+from pompc.results.intervals import Interval, bootstrap_difference, iqm
+from pompc.results.read_runs import CELL, Results
 
 SEEDS = 3  # of each agent, at least: the paper's number
 MARGIN = 0.05  # of a normalised score, which "never worse" and "matches" allow
 COLUMNS = ["compared", "task", "measure", "seeds", "difference", "low", "high", "verdict"]
 SUPPORTS, CONTRADICTS, CANNOT_TELL = "supports", "contradicts", "cannot tell"
 NOT_RUN = "not run"
+_COLORS = {SUPPORTS: "#0B62A8", CONTRADICTS: "#D55E00", CANNOT_TELL: "#A0A0A0"}
+_MARKERS = (  # of a claim's two measures, the upper and the lower point of a row
+    ("o", 0.17, "mean score over training; C5: log of the KL term's mean"),
+    ("s", -0.17, "last score; C5: log of its standard deviation"),
+)
+_ROW = 0.22  # inches
 
 
 class Measure(NamedTuple):
@@ -37,40 +45,26 @@ class Measure(NamedTuple):
     of_seeds: Callable[[pd.DataFrame, str], np.ndarray]  # rows of one agent and task, task -> [N]
 
 
-def _normalised(rows: pd.DataFrame, task: str) -> np.ndarray:
+def _scores(rows: pd.DataFrame, task: str) -> np.ndarray:
     """Return the normalised scores `[N, S]` of the evaluations after the first, untrained one."""
-    low, high = score_range(task) or (0.0, 1.0)
     found = curve(rows)
-    return normalise(found.scores[:, found.x > 0], low, high)
+    return normalised(task, found.scores[:, found.x > 0])
 
 
-def _area(rows: pd.DataFrame, task: str) -> np.ndarray:
-    return _normalised(rows, task).mean(axis=1)
-
-
-def _final(rows: pd.DataFrame, task: str) -> np.ndarray:
-    return _normalised(rows, task)[:, -1]
-
-
-def _log_mean(column: str) -> Callable[[pd.DataFrame, str], np.ndarray]:
-    """Return a function of the log of a metric's mean over the second half of training."""
-
-    def of_seeds(rows: pd.DataFrame, task: str) -> np.ndarray:
-        del task
-        late = rows.loc[rows["env_step"] > rows["env_step"].max() / 2]
-        return np.log(late.groupby("seed")[column].mean().to_numpy(float))
-
-    return of_seeds
+def _late(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return the log of a metric's mean over the second half of training, `[N]`."""
+    late = rows.loc[rows["env_step"] > rows["env_step"].max() / 2]
+    return np.log(late.groupby("seed")[column].mean().to_numpy(float))
 
 
 MEASURES = {
     "area": (
-        Measure("mean score over training", "returns", _area),
-        Measure("last score", "returns", _final),
+        Measure("mean score over training", "returns", lambda *own: _scores(*own).mean(axis=1)),
+        Measure("last score", "returns", lambda *own: _scores(*own)[:, -1]),
     ),
     "kl": (
-        Measure("log of the KL term's mean", "metrics", _log_mean("kl_mean")),
-        Measure("log of its standard deviation", "metrics", _log_mean("kl_std")),
+        Measure("log of the KL term's mean", "metrics", lambda own, _: _late(own, "kl_mean")),
+        Measure("log of its standard deviation", "metrics", lambda own, _: _late(own, "kl_std")),
     ),
 }
 
@@ -87,23 +81,18 @@ def rows_of(table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[table["task"].isin(scale_of(table["task"]).tasks)]
 
 
-def gather(claim: Claim, results: Results, seed: int = 0) -> pd.DataFrame:
+def gather(claim: Claim, results: Results) -> pd.DataFrame:
     """Return what the runs say of a claim, columns `COLUMNS`, one row a comparison and measure.
 
     Each comparison is made on each of its tasks and, where both agents have run several, on all of
     them together. `difference` is one of interquartile means over seeds, with a 95 % interval of
     a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
     verdict is given.
-
-    Args:
-        claim: one of `claims_of`.
-        results: what `pompc.results.collect` returned.
-        seed: of the bootstrap.
     """
     lines = list[dict[str, Any]]()
     for comparison in claim.comparisons:
         for measure in MEASURES[claim.measure]:
-            lines += _compare(comparison, measure, results, np.random.default_rng(seed))
+            lines += _compare(comparison, measure, results, np.random.default_rng(0))
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -120,32 +109,19 @@ def _compare(
     head = {"compared": " against ".join(shown), "measure": measure.name}
     pairs = {}
     for task in comparison.tasks:
-        pair = [_of_agent(table, agent, task) for agent in (comparison.first, comparison.second)]
-        if any(rows.empty for rows in pair):
-            continue
-        first, second = _equally_long(*pair)
-        if max(first["env_step"]) > 0:
-            pairs[task] = measure.of_seeds(first, task), measure.of_seeds(second, task)
+        pair = [table.loc[(table[CELL] == [task, *agent]).all(axis=1)]
+                for agent in (comparison.first, comparison.second)]  # fmt: skip
+        # The last step that every seed of both has reached.
+        end = min(rows.groupby("seed")["env_step"].max().min() for rows in pair)
+        if all(len(rows) for rows in pair) and end > 0:
+            pairs[task] = tuple(measure.of_seeds(rows.loc[rows["env_step"] <= end], task)
+                                for rows in pair)  # fmt: skip
     lines = []
     for tasks in [[task] for task in comparison.tasks] + [list(pairs)] * (len(pairs) > 1):
         own = [pairs[task] for task in tasks if task in pairs]
         where = title(tasks[0]) if len(tasks) == 1 else f"all {len(tasks)}"
         lines.append(head | {"task": where} | _line(own, comparison.matching, generator))
     return lines
-
-
-def _of_agent(table: pd.DataFrame, agent: Agent, task: str) -> pd.DataFrame:
-    mine = table["task"] == task
-    for column, value in zip(AGENT, agent, strict=True):
-        mine &= table[column] == value
-    return table.loc[mine]
-
-
-def _equally_long(first: pd.DataFrame, second: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Cut two tables at the last step that every seed of both has reached."""
-    last = [max(own["env_step"]) for rows in (first, second) for _, own in rows.groupby("seed")]
-    end = min(last)
-    return first.loc[first["env_step"] <= end], second.loc[second["env_step"] <= end]
 
 
 def _line(
@@ -170,29 +146,11 @@ def _line(
 
 
 def judge(difference: Interval, matching: bool) -> str:
-    """Return the verdict on a claim that a difference is positive, or no less than -`MARGIN`.
-
-    Args:
-        difference: with its interval.
-        matching: whether the claim is the latter.
-    """
+    """Return the verdict on: a difference is positive or, if `matching`, no less than -`MARGIN`."""
     least = -MARGIN if matching else 0.0
     if difference.low > least:
         return SUPPORTS
     return CONTRADICTS if difference.high < least else CANNOT_TELL
-
-
-def _paragraph(claim: Claim, table: pd.DataFrame) -> Markdown:
-    """Return a claim, and how its comparisons turned out."""
-    said = f"**The paper** ({claim.source}): {claim.sentence}"
-    return Markdown(f"{said}\n\n**Our runs:** {_counted(table)}")
-
-
-def _counted(table: pd.DataFrame) -> str:
-    words = {SUPPORTS: "for it", CONTRADICTS: "against it", CANNOT_TELL: "that cannot tell",
-             NOT_RUN: "not run"}  # fmt: skip
-    parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
-    return f"{len(table)} comparisons: {', '.join(parts)}."
 
 
 def _counts(table: pd.DataFrame) -> dict[str, int]:
@@ -202,14 +160,7 @@ def _counts(table: pd.DataFrame) -> dict[str, int]:
 
 
 def summary(results: Results) -> pd.DataFrame:
-    """Return how many comparisons of each claim support it, contradict it, cannot tell.
-
-    Args:
-        results: what `pompc.results.collect` returned.
-
-    Returns:
-        One row a claim, C1 to C5.
-    """
+    """Return how many comparisons support, contradict, or cannot tell: a row a claim, C1 to C5."""
     found = claims_of(results)
     rows = [{"question": claim.title} | _counts(gather(claim, results)) for claim in found.values()]
     return pd.DataFrame(rows, index=pd.Index(found))
@@ -235,13 +186,85 @@ def readable(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(name: str, results: Results) -> tuple[object, ...]:
-    """Return a claim with its verdicts and, if it was run, its numbers, folded, for `display`.
-
-    Args:
-        name: C1 to C5.
-        results: what `pompc.results.collect` returned.
-    """
+    """Return a claim, C1 to C5, with its verdicts and, if it was run, its numbers, folded."""
     claim = claims_of(results)[name]
     table = gather(claim, results)
+    words = {SUPPORTS: "for it", CONTRADICTS: "against it", CANNOT_TELL: "that cannot tell",
+             NOT_RUN: "not run"}  # fmt: skip
+    parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
+    said = Markdown(
+        f"**The paper** ({claim.source}): {claim.sentence}\n\n"
+        f"**Our runs:** {len(table)} comparisons: {', '.join(parts)}."
+    )
     shown = readable(table)
-    return _paragraph(claim, table), *([Folded("Numbers", shown)] if len(shown) else [])
+    return said, *([Folded("Numbers", shown)] if len(shown) else [])
+
+
+def claims_verdicts(results: Results) -> Figure:
+    """Draw how many comparisons of each claim support it, contradict it, cannot tell."""
+    counts = summary(results)
+    counts = counts.loc[counts[list(_COLORS)].sum(axis=1) > 0]
+    with style.settings():
+        figure, axes = style.panels(1, 1, style.WIDTH, 0.36 * len(counts) + 0.4)
+        panel, left = axes[0, 0], pd.Series(0, counts.index)
+        for verdict, color in _COLORS.items():
+            bars = panel.barh(counts.index, counts[verdict], left=left, color=color, label=verdict)
+            panel.bar_label(bars, [str(n or "") for n in counts[verdict]], label_type="center",
+                            color="white", fontweight="bold")  # fmt: skip
+            left = left + counts[verdict]
+        names = [f"{name}: {row['question']}" for name, row in counts.iterrows()]
+        panel.set_yticks(range(len(names)), names)
+        panel.invert_yaxis()
+        panel.grid(visible=False)
+        panel.set_xlabel("comparisons")
+        style.legend(figure)
+        return figure
+
+
+def claims_forest(results: Results) -> Figure:
+    """Draw the differences of every claim with their intervals, a panel each, of what was run.
+
+    A row is a comparison on a task, with a point for each of the claim's two measures.
+    """
+    claims = claims_of(results)
+    evidence = {name: gather(claim, results) for name, claim in claims.items()}
+    tables = {name: table.loc[table["difference"].notna()] for name, table in evidence.items()}
+    tables = {name: table for name, table in tables.items() if len(table)}
+    rows = [len(table) // 2 + table["compared"].nunique() for table in tables.values()]
+    with style.settings():
+        figure, axes = style.stacked(rows, _ROW)
+        for panel, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
+            panel.set_title(f"{name}: {claims[name].title}", loc="left", fontweight="bold")
+            _rows(panel, table)
+        _key(axes[0, 0])
+        style.legend(figure)
+        return figure
+
+
+def _rows(panel: Axes, table: pd.DataFrame) -> None:
+    """Draw the rows of one claim from top to bottom, below the name of what they compare."""
+    panel.axvline(0.0, color=style.INK, linewidth=0.8)
+    labels = list[str]()
+    for compared, own in table.groupby("compared", sort=False):
+        labels.append(str(compared))
+        panel.axhline(len(labels) - 1, color="white", linewidth=1.5, zorder=0.9)  # no grid
+        for task, measures in own.groupby("task", sort=False):
+            for point, mark in zip(measures.to_dict(orient="records"), _MARKERS, strict=True):
+                marker, above, _ = mark
+                center, color = point["difference"], _COLORS[point["verdict"].partition(":")[0]]
+                interval = [[center - point["low"]], [point["high"] - center]]
+                panel.errorbar(center, len(labels) - above, xerr=interval, color=color, fmt=marker,
+                               markersize=3.5, linewidth=1.2)  # fmt: skip
+            labels.append(f"    {task}")
+    panel.set_yticks(range(len(labels)), labels)
+    for label in panel.get_yticklabels():
+        label.set_fontweight("normal" if label.get_text().startswith(" ") else "bold")
+    panel.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def _key(panel: Axes) -> None:
+    """Name colours and markers for the legend, without drawing anything."""
+    for verdict, color in _COLORS.items():
+        panel.plot([], [], "-", color=color, linewidth=3, label=verdict)
+    for marker, _, name in _MARKERS:
+        panel.plot([], [], marker, color=style.INK, markersize=3.5, label=name)

@@ -18,23 +18,24 @@ _PLANS = Normal(np.array([[-1.5], [-1.0], [1.4]]), np.array([[0.3], [0.5], [0.8]
 _ACTIONS = np.linspace(-3.4, 3.4, 400)
 _MEANS, _STDS = np.linspace(-2.0, 2.0, 401), np.linspace(0.1, 2.0, 191)  # that a fit is found among
 _BOXES = {  # text -> centre, colour, lines below
-    "Planner": (
-        (0.17, 0.72),
-        _PLANNER,
-        "MPPI in the learned model\n" + r"$\pi_P=\mathcal{N}(\bar a,\,\sigma^2)$",
-    ),
+    "Planner": ((0.17, 0.72), _PLANNER,
+                "MPPI in the learned model\n" + r"$\pi_P=\mathcal{N}(\bar a,\,\sigma^2)$"),
     "Replay": ((0.5, 0.72), style.MUTED, "transitions, each with\nthe plan of its time"),
-    "Adaptive prior": (
-        (0.83, 0.72),
-        _PRIOR,
-        r"$\pi_p$ is fitted to the plans" + "\nby reverse or forward KL",
-    ),
+    "Adaptive prior": ((0.83, 0.72), _PRIOR,
+                       r"$\pi_p$ is fitted to the plans" + "\nby reverse or forward KL"),
     "Sampling policy": (
-        (0.5, 0.2),
-        _POLICY,
+        (0.5, 0.2), _POLICY,
         r"$\max\;\mathbb{E}[Q^{\pi_s,\lambda}]-\lambda\,\mathrm{KL}[\pi_s\,\|\,\pi_p]$",
     ),
-}
+}  # fmt: skip
+_ARROWS = (  # start, end, dash, place of the text, text
+    ((0.305, 0.72), (0.365, 0.72), "-", (0.335, 0.77), ""),
+    ((0.635, 0.72), (0.695, 0.72), "-", (0.665, 0.77), "fit"),
+    ((0.83, 0.585), (0.685, 0.25), "-", (0.85, 0.38), "prior, weight λ"),
+    ((0.315, 0.25), (0.17, 0.585), "-", (0.12, 0.38),
+     "proposes trajectories,\nends them by its value"),
+    ((0.5, 0.585), (0.5, 0.335), "--", (0.6, 0.47), "or the stored plans\nthemselves"),
+)  # fmt: skip
 
 
 def figure_1() -> Figure:
@@ -63,33 +64,12 @@ def _loop(axes: Axes) -> None:
         ))  # fmt: skip
         axes.text(x, y + 0.075, name, ha="center", va="center", color=color, weight="bold")
         axes.text(x, y - 0.045, text, ha="center", va="center", fontsize=8)
-    _arrow(axes, (0.305, 0.72), (0.365, 0.72), "")
-    _arrow(axes, (0.635, 0.72), (0.695, 0.72), "fit")
-    _arrow(axes, (0.83, 0.585), (0.685, 0.25), "prior, weight λ", (0.85, 0.38))
-    _arrow(
-        axes,
-        (0.315, 0.25),
-        (0.17, 0.585),
-        "proposes trajectories,\nends them by its value",
-        (0.12, 0.38),
-    )
-    _arrow(axes, (0.5, 0.585), (0.5, 0.335), "or the stored plans\nthemselves", (0.6, 0.47), "--")
-
-
-def _arrow(
-    axes: Axes,
-    start: tuple[float, float],
-    end: tuple[float, float],
-    text: str,
-    place: tuple[float, float] | None = None,
-    dash: str = "-",
-) -> None:
-    axes.add_patch(FancyArrowPatch(
-        start, end, arrowstyle="-|>", mutation_scale=11, color=style.INK, linewidth=1.1,
-        linestyle=dash, shrinkA=0, shrinkB=0,
-    ))  # fmt: skip
-    x, y = place or ((start[0] + end[0]) / 2, start[1] + 0.05)
-    axes.text(x, y, text, ha="center", va="center", fontsize=8, color=style.INK)
+    for start, end, dash, place, text in _ARROWS:
+        axes.add_patch(FancyArrowPatch(
+            start, end, arrowstyle="-|>", mutation_scale=11, color=style.INK, linewidth=1.1,
+            linestyle=dash, shrinkA=0, shrinkB=0,
+        ))  # fmt: skip
+        axes.text(*place, text, ha="center", va="center", fontsize=8, color=style.INK)
 
 
 def _fit(axes: Axes, divergence: str, title: str) -> None:

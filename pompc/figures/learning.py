@@ -20,10 +20,8 @@ def learning_curve(table: pd.DataFrame) -> Figure:
     """Draw returns against environment steps, a colour for each method, λ and prior.
 
     Solid: the planner; dashed: the sampling policy π_s alone. Lines are means over seeds, bands
-    95 % bootstrap intervals of the mean where there are several seeds.
-
-    Args:
-        table: as `pompc.load_runs` returns it, of one task.
+    95 % bootstrap intervals of the mean where there are several seeds. The table is as
+    `pompc.load_runs` returns it, of one task.
 
     Raises:
         ConfigError: if the table holds no task or several.
@@ -37,10 +35,12 @@ def learning_curve(table: pd.DataFrame) -> Figure:
         for column, (style, actor) in _LINES.items():
             sns.lineplot(
                 rows, x="env_step", y=column, ax=axes, color=color, linestyle=style,
-                errorbar=("ci", 95) if _seeds(rows) > 1 else None, seed=0,
+                errorbar=("ci", 95) if len(set(rows["seed"])) > 1 else None, seed=0,
                 label=f"{_name(rows)}: {actor}",
             )  # fmt: skip
-    axes.set(xlabel="environment steps", ylabel="return", title=_title(tasks[0], table))
+    seeds = len(set(table["seed"]))
+    title = tasks[0] if seeds == 1 else f"{tasks[0]}: mean and 95 % interval of {seeds} seeds"
+    axes.set(xlabel="environment steps", ylabel="return", title=title)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     sns.despine(figure)
     return figure
@@ -50,10 +50,8 @@ def learning_curve(table: pd.DataFrame) -> Figure:
 def episode_rewards(table: pd.DataFrame) -> Figure:
     """Draw the reward of each decision in evaluation episodes, as a colour, a row an episode.
 
-    Episodes of one agent stand together; a row that ends early is an episode that did.
-
-    Args:
-        table: as `pompc.load_episodes` returns it.
+    Episodes of one agent stand together; a row that ends early is an episode that did. The table is
+    as `pompc.load_episodes` returns it.
     """
     wide = table.pivot_table(index=["agent", "episode"], columns="decision", values="reward")
     blocks = [rows for _, rows in table.groupby("agent")]
@@ -74,15 +72,6 @@ def episode_rewards(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _seeds(rows: pd.DataFrame) -> int:
-    return len(set(rows["seed"]))
-
-
 def _name(rows: pd.DataFrame) -> str:
     method, lam, prior = rows[AGENT].iloc[0]
     return f"{method}, λ = {lam:g}, {prior}".replace("inf", "∞")
-
-
-def _title(task: str, table: pd.DataFrame) -> str:
-    seeds = _seeds(table)
-    return task if seeds == 1 else f"{task}: mean and 95 % interval of {seeds} seeds"

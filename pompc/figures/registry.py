@@ -15,16 +15,12 @@ from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
 from pompc.figures import (
-    beside_public_code,
+    at_hand,
     comparisons,
-    coverage,
     evidence,
     first_figure,
-    planner_gain,
+    public_code,
     reviewers,
-    seed_returns,
-    speed,
-    verdicts,
 )
 from pompc.figures.captions import Markdown, caption, not_run
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, PAPER
@@ -39,14 +35,15 @@ _KL = (
 )
 
 
+Rows = Callable[[pd.DataFrame], pd.DataFrame]
+
+
 class Entry(NamedTuple):
     """A figure."""
 
     function: Callable[..., Figure]
     about: str  # the beginning of its caption
-    rows: Callable[[pd.DataFrame], pd.DataFrame] = (
-        comparisons.methods
-    )  # of its table, that it draws
+    rows: Rows = comparisons.methods  # of its table, that it draws
     tasks: tuple[str, ...] | None = None  # of the paper that it draws; None: any
     small: bool = False  # whether it draws those tasks only that the paper lacks
     table: str = "returns"  # of `Results`; "" for a figure without data
@@ -65,7 +62,7 @@ def _all(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared_methods(table: pd.DataFrame) -> pd.DataFrame:
-    return seed_returns.compared_or_all(comparisons.methods(table))
+    return at_hand.compared_or_all(comparisons.methods(table))
 
 
 FIGURES: dict[str, Entry] = {
@@ -79,31 +76,31 @@ FIGURES: dict[str, Entry] = {
         table="",
     ),
     "planner_over_policy": Entry(
-        planner_gain.planner_over_policy,
+        at_hand.planner_over_policy,
         "Planner and policy by λ: the last return with the planner minus the last return of the "
         "sampling policy alone. Points are seeds, bars their means.",
-        planner_gain.weights,
+        at_hand.weights,
     ),
     "coverage": Entry(
-        coverage.coverage, "What was run: seeds × environment steps of each agent and task.", _all
+        at_hand.coverage, "What was run: seeds × environment steps of each agent and task.", _all
     ),
     "claims_verdicts": Entry(
-        verdicts.claims_verdicts,
+        evidence.claims_verdicts,
         "Comparisons that support each claim of the paper, contradict it, or cannot tell.",
         evidence.rows_of,
         whole=True,
     ),
     "claims": Entry(
-        verdicts.claims_forest,
+        evidence.claims_forest,
         "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
         "seeds. Positive supports the claim.",
         evidence.rows_of,
         whole=True,
     ),
     "last_returns": Entry(
-        seed_returns.last_returns,
+        at_hand.last_returns,
         "The last return of each seed (points) and their mean (bars).",
-        seed_returns.compared_or_all,
+        at_hand.compared_or_all,
     ),
     "small_tasks_returns": Entry(
         comparisons.returns, f"Small tasks: returns. {_BANDS}", _compared_methods, small=True
@@ -121,7 +118,7 @@ FIGURES: dict[str, Entry] = {
         reviewers.wall_clock,
         "Small tasks: returns over hours, evaluations included. Means over seeds of returns and of "
         "hours.",
-        seed_returns.compared_or_all,
+        at_hand.compared_or_all,
         small=True,
     ),
     "iqm": Entry(
@@ -137,14 +134,14 @@ FIGURES: dict[str, Entry] = {
         reviewers.pooled,
     ),
     "public_code": Entry(
-        beside_public_code.public_code,
+        public_code.public_code,
         "Public implementations (dashed) and this code, with the same hyper-parameters and "
         "environments. Thin lines are seeds, thick ones their means.",
         _all,
         table="peers",
     ),
     "speed": Entry(
-        speed.decisions_per_second,
+        public_code.decisions_per_second,
         "Decisions per second of the whole loop, all agents of a program counted. Behind each bar: "
         "how many times as fast it is as the public implementation that does as much.",
         table="",
@@ -203,12 +200,7 @@ def drawn(name: str, results: Results) -> pd.DataFrame:
 
 
 def draw(name: str, results: Results, published: pd.DataFrame | None = None) -> Figure | None:
-    """Draw a figure; None where none of its runs is there.
-
-    Args:
-        name: one of `FIGURES`.
-        results: what `pompc.results.collect` returned.
-        published: what `pompc.results.published.read` returned.
+    """Draw a figure, with the curves of `pompc.results.published.read`; None where it has no runs.
 
     Raises:
         ConfigError: for an unknown name.
@@ -229,10 +221,7 @@ def show(
 ) -> list[Figure | Markdown]:
     """Return figures and their captions, for `display(*show(...))`; one line for all without runs.
 
-    Args:
-        names: one or several of `FIGURES`.
-        results: what `pompc.results.collect` returned; by default the runs of the profile `small`.
-        published: what `pompc.results.published.read` returned.
+    Without `results` the runs of the profile `small` are drawn.
 
     Raises:
         ConfigError: for an unknown name.

@@ -1,7 +1,8 @@
 """Statistics for few seeds: IQM with stratified bootstrap, performance profiles, time.
 
 Agarwal et al. (2021). Scores are normalised, so that tasks can be pooled. Pooled are the tasks and
-agents of `curves.shared`: every agent of a panel has run every task of it.
+agents of `curves.shared`: every agent of a panel has run every task of it. Tables are returns, as
+in `pompc.results.Results`.
 """
 
 from __future__ import annotations
@@ -16,14 +17,36 @@ from matplotlib.figure import Figure
 
 from pompc.figures import style
 from pompc.figures.comparisons import methods
-from pompc.figures.curves import agents, curve, final, shared
-from pompc.figures.panels import finished, plot_interval, remark_left_out
-from pompc.figures.tasks import AVERAGED, DMCONTROL, ordered, others, score_range, title
-from pompc.results.intervals import iqm, normalise, performance_profile, stratified_bootstrap
+from pompc.figures.curves import (
+    agents,
+    aligned,
+    curve,
+    final,
+    finished,
+    plot_interval,
+    remark_left_out,
+    shared,
+)
+from pompc.figures.tasks import (
+    AVERAGED,
+    DMCONTROL,
+    normalised,
+    ordered,
+    others,
+    score_range,
+    title,
+)  # fmt: skip
+from pompc.results.intervals import (
+    Statistic,
+    iqm,
+    performance_profile,
+    stratified_bootstrap,
+)  # fmt: skip
 
 _THRESHOLDS = np.linspace(0.0, 1.0, 101)
 _HOUR = 3600.0  # seconds
 _NAMED = 3  # tasks at most that a title names
+_SEED = 0  # of each bootstrap
 
 
 def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
@@ -45,59 +68,31 @@ def pooled(table: pd.DataFrame) -> pd.DataFrame:
     return rows.loc[rows["task"].isin(tasks)]
 
 
-def strata(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the normalised scores of one agent, `[N_task, S]` of each task, and their moments.
-
-    Args:
-        table: returns of one agent.
-        tasks: with runs of the agent and a range of returns each.
-
-    Returns:
-        Environment steps `[S]` that every seed of every task reached, and the scores.
-    """
-    own = {task: curve(table.loc[table["task"] == task]) for task in tasks}
-    x = np.array(sorted(set.intersection(*(set(one.x) for one in own.values()))))
-    scores = [_score(task, one.scores[:, np.isin(one.x, x)]) for task, one in own.items()]
-    return x, scores
-
-
 def last_scores(table: pd.DataFrame, tasks: Sequence[str]) -> list[np.ndarray]:
     """Return the last normalised scores of one agent, `[N_task]` of each task, at its own end."""
-    return [_score(task, final(table.loc[table["task"] == task])[1]) for task in tasks]
+    return [normalised(task, final(table.loc[table["task"] == task])[1]) for task in tasks]
 
 
-def _score(task: str, returns: np.ndarray) -> np.ndarray:
-    return normalise(returns, *(score_range(task) or (0.0, 1.0)))
-
-
-def iqm_curves(table: pd.DataFrame, seed: int = 0) -> Figure:
+def iqm_curves(table: pd.DataFrame) -> Figure:
     """Draw the interquartile mean of normalised scores over steps, a panel for each suite.
 
     A curve ends where the shortest task ends.
-
-    Args:
-        table: returns, as in `pompc.results.Results`.
-        seed: of the bootstrap.
     """
 
     def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
-        x, scores = strata(rows, tasks)
-        found = stratified_bootstrap(scores, iqm, np.random.default_rng(seed))
+        x, returns = aligned(rows, tasks)
+        scores = [normalised(task, own) for task, own in zip(tasks, returns, strict=True)]
+        found = stratified_bootstrap(scores, iqm, np.random.default_rng(_SEED))
         plot_interval(panel, x, found, look)
 
     return _by_suite(table, one, "environment steps", "IQM of normalised score")
 
 
-def performance_profiles(table: pd.DataFrame, seed: int = 0) -> Figure:
-    """Draw the share of runs whose last score exceeds each threshold, a panel for each suite.
-
-    Args:
-        table: returns, as in `pompc.results.Results`.
-        seed: of the bootstrap.
-    """
+def performance_profiles(table: pd.DataFrame) -> Figure:
+    """Draw the share of runs whose last score exceeds each threshold, a panel for each suite."""
 
     def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
-        last, generator = last_scores(rows, tasks), np.random.default_rng(seed)
+        last, generator = last_scores(rows, tasks), np.random.default_rng(_SEED)
         plot_interval(panel, _THRESHOLDS, performance_profile(last, _THRESHOLDS, generator), look)
         panel.set(ylim=(-0.02, 1.02), xlim=(0, 1))
 
@@ -132,9 +127,6 @@ def wall_clock(rows: pd.DataFrame) -> Figure:
     """Draw returns over the hours that a run took, evaluations included, a panel for each task.
 
     The agents of one program take their time together; `timing` says how many they are.
-
-    Args:
-        rows: returns, as in `pompc.results.Results`.
     """
     tasks = ordered(rows["task"])
     with style.settings():
@@ -153,11 +145,7 @@ def wall_clock(rows: pd.DataFrame) -> Figure:
 def timing(table: pd.DataFrame) -> pd.DataFrame:
     """Return how long runs took: hours of a run, its agents, and each agent's decisions a second.
 
-    Args:
-        table: returns, as in `pompc.results.Results`.
-
-    Returns:
-        One row a task, agent and device; means over seeds, evaluations included.
+    It has a row a task, agent and device; means are over seeds, evaluations included.
     """
     last = table.sort_values("env_step").groupby(["run", "agent"]).tail(1)
     rows = []
@@ -170,22 +158,14 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
                 "hours": round(part["wall_s"].mean() / _HOUR, 2),
                 "decisions/s": round((part["decision"] / part["wall_s"]).mean(), 1),
             })  # fmt: skip
-    return pd.DataFrame(rows, columns=["task", "agent", "seeds", "agents in a program", "device",
-                                       "hours", "decisions/s"])  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def aggregates(table: pd.DataFrame) -> pd.DataFrame:
     """Return mean and IQM of the last normalised scores with stratified bootstrap intervals.
 
-    No interval stands where a task has one run of the agent.
-
-    Args:
-        table: returns, as in `pompc.results.Results`.
-        seed: of the bootstrap.
-
-    Returns:
-        One row a suite and agent that has run all of its pooled tasks, λ without a name being
-        PO-MPC.
+    No interval stands where a task has one run of the agent. The table has a row a suite and agent
+    that has run all of its pooled tasks, λ without a name being PO-MPC.
     """
     rows = []
     for suite, (tasks, shared_rows) in suites(table).items():
@@ -194,12 +174,12 @@ def aggregates(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             rows.append({
                 "suite": suite, "agent": name.removeprefix("PO-MPC, "), "tasks": len(tasks),
                 "runs": sum(map(len, last)),
-                "mean": _interval(last, np.mean, seed), "IQM": _interval(last, iqm, seed),
+                "mean": _interval(last, np.mean), "IQM": _interval(last, iqm),
             })  # fmt: skip
     return pd.DataFrame(rows, columns=["suite", "agent", "tasks", "runs", "mean", "IQM"])
 
 
-def _interval(scores: list[np.ndarray], statistic: Callable[..., np.ndarray], seed: int) -> str:
-    found = stratified_bootstrap(scores, statistic, np.random.default_rng(seed))
+def _interval(scores: list[np.ndarray], statistic: Statistic) -> str:
+    found = stratified_bootstrap(scores, statistic, np.random.default_rng(_SEED))
     ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.center:.3f}{ends}"

@@ -1,16 +1,22 @@
-"""Figures that a notebook stores in itself, and their captions."""
+"""Figures that a notebook stores in itself, their captions, and those of the first tutorials."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc.figures import style
 from pompc.figures.captions import Markdown
 
-_PAGE = 7.2  # inches: the width of a page's text
+PALETTE = sns.color_palette("colorblind")
+DASHES = ("-", "--", ":", "-.")
 _PIXELS = 110  # of a page, for an inch
 
 
@@ -28,17 +34,76 @@ class Stored(Figure):
         return buffer.getvalue(), {"width": round(_PIXELS * self.get_figwidth())}
 
 
+def caption(text: str) -> Markdown:
+    """Return the caption of the figure displayed before it, which the book makes one with it."""
+    return Markdown(f"*{' '.join(text.split())}*")
+
+
 def panels(
-    rows: int, columns: int, height: float, width: float = _PAGE, sharey: bool = False
+    rows: int, columns: int, height: float, sharey: bool = False
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure and its axes `[rows, columns]`; the height of a row in inches."""
-    figure = Stored(figsize=(width, rows * height), layout="constrained")
+    figure = Stored(figsize=(style.WIDTH, rows * height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey)
 
 
-def caption(text: str) -> Markdown:
-    """Return the caption of the figure that is displayed before it: a line in italics.
+def panel(height: float, **labels: str) -> tuple[Figure, Axes]:
+    """Return a figure of one panel with labels of its axes."""
+    figure, grid = panels(1, 1, height)
+    grid[0, 0].set(**labels)
+    return figure, grid[0, 0]
 
-    Where the figure is part of a page, the book makes it one with its image.
-    """
-    return Markdown(f"*{' '.join(text.split())}*")
+
+def draw_lines(
+    axes: Axes, x: np.ndarray | None, lines: Mapping[str, np.ndarray],
+    dashes: Sequence[str] = DASHES, colors: Sequence[Any] = PALETTE, linewidth: float = 2.0,
+) -> None:  # fmt: skip
+    """Draw lines by name over `x`, or over their index, and name them in a legend."""
+    for (name, line), color, dash in zip(lines.items(), cycle(colors), cycle(dashes), strict=False):
+        place = np.arange(len(line)) if x is None else x
+        axes.plot(place, line, dash, color=color, linewidth=linewidth, label=name)
+    axes.legend()
+
+
+@style.settings()
+def plan_iterations(means: list[np.ndarray], stds: list[np.ndarray]) -> Figure:
+    """Draw the Gaussian over action sequences after each iteration: mean `[H]` and std `[H]`."""
+    figure, grid = panels(2, -(-len(means) // 2), 2.1, sharey=True)
+    for index, (axes, mean, std) in enumerate(zip(grid.flat, means, stds, strict=False)):
+        steps = np.arange(len(mean))
+        axes.fill_between(steps, mean - std, mean + std, color=PALETTE[0], alpha=0.25)
+        axes.plot(steps, mean, color=PALETTE[0], linewidth=2)
+        for bound in (1.0, -1.0):
+            axes.axhline(bound, color=style.MUTED, linewidth=0.8, linestyle=":")
+        axes.set(title=f"after iteration {index}", ylim=(-2.1, 2.1))
+    for axes in grid[-1]:
+        axes.set_xlabel("step of the plan")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("action, mean ± std")
+    for axes in grid.flat[len(means) :]:
+        axes.set_visible(False)
+    return figure
+
+
+@style.settings()
+def curves(
+    lines: dict[str, np.ndarray], xlabel: str, ylabel: str, x: np.ndarray | None = None
+) -> Figure:
+    """Draw lines `[T]` by name, over their index or over `x [T]`."""
+    figure, axes = panel(3.4, xlabel=xlabel, ylabel=ylabel)
+    draw_lines(axes, x, lines)
+    return figure
+
+
+@style.settings()
+def codes(centers: np.ndarray, encoded: dict[str, np.ndarray]) -> Figure:
+    """Draw two-hot codes `[bins]` of several numbers as bars over the bin centres `[bins]`."""
+    figure, grid = panels(1, len(encoded), 2.4, sharey=True)
+    width = 0.8 * float(centers[1] - centers[0])
+    for axes, (name, code) in zip(grid[0], encoded.items(), strict=True):
+        used = np.flatnonzero(code > 1e-6)  # of 101 bins those that a reader has to see
+        low, high = centers[used[0]] - 4 * width, centers[used[-1]] + 4 * width
+        axes.bar(centers, code, width=width, color=PALETTE[0])
+        axes.set(title=name, xlabel="symlog of the value", xlim=(low, high))
+    grid[0, 0].set_ylabel("weight of the bin")
+    return figure

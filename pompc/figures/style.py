@@ -98,18 +98,14 @@ def look(method: str, lam: float, prior: str) -> Look:
         return Look(label, color, "-", "D")
     words, dash, marker, darker = _PRIORS[prior if lam > 0 else "reverse_kl"]
     label = f"PO-MPC, λ = {lam:g}".replace("inf", "∞") + (f", {words}" if words else "")
-    return Look(label, _darken(_weight_color(lam), darker), dash, marker)
+    color = to_hex((1.0 - darker) * np.array(to_rgb(_weight_color(lam))))
+    return Look(label, color, dash, marker)
 
 
 def _weight_color(lam: float) -> str:
     share = 1.0 if math.isinf(lam) else lam / (1.0 + lam)
     anchors = np.array([to_rgb(color) for color in _COLORS]).T
     red, green, blue = (float(np.interp(share, _SHARES, channel)) for channel in anchors)
-    return to_hex((red, green, blue))
-
-
-def _darken(color: str, amount: float) -> str:
-    red, green, blue = (channel * (1.0 - amount) for channel in to_rgb(color))
     return to_hex((red, green, blue))
 
 
@@ -128,11 +124,8 @@ def grid(
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure of `count` panels as wide as a page, and its axes `[rows, columns]`.
 
-    Args:
-        count: of panels, at least one; the axes that are left over are hidden.
-        height: of a panel in inches.
-        columns: of panels; by default as few as keep a panel readable on a phone.
-        shared: axes that panels share, as in Matplotlib's `subplots`.
+    Axes that are left over are hidden. The height is a panel's, in inches; columns are by default
+    as few as keep a panel readable on a phone; `shared` axes are as in Matplotlib's `subplots`.
     """
     columns = columns or (min(count, 2) if count <= 6 else 3)
     rows = math.ceil(count / columns)
@@ -153,11 +146,9 @@ def panels(
 
 
 def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure of panels below each other and its axes `[panels, 1]`.
+    """Return a figure of panels below each other, with so many rows each of `row` inches.
 
-    Args:
-        rows: how many rows each panel has.
-        row: their height in inches.
+    Its axes are `[panels, 1]`.
     """
     height = row * sum(rows) / len(rows) + 0.4  # title and ticks
     return panels(len(rows), 1, WIDTH, height, gridspec_kw={"height_ratios": rows})
@@ -187,11 +178,7 @@ def legend(figure: Figure) -> None:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Save a figure as SVG and PNG, the same bytes each time it is drawn.
-
-    Args:
-        figure: what to save.
-        path: where to, without an ending.
+    """Save a figure at a path without ending as SVG and PNG, the same bytes each time.
 
     Returns:
         The two files.

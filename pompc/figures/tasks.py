@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable
 
+import numpy as np
+
 from pompc.envs import humanoid
 from pompc.results import scores
+from pompc.results.intervals import normalise
 
 ROBOT = "h1hand-"  # of HumanoidBench's tasks in the paper
 HUMANOIDBENCH = tuple(humanoid.task_names())
@@ -42,6 +45,11 @@ def score_range(task: str) -> tuple[float, float] | None:
     if ":" in task or task.startswith((ROBOT, "h1-")):
         return None
     return 0.0, _HIGHEST_DMCONTROL
+
+
+def normalised(task: str, returns: np.ndarray) -> np.ndarray:
+    """Return scores: 0 and 1 at the ends of the task's range, returns themselves without one."""
+    return normalise(returns, *(score_range(task) or (0.0, 1.0)))
 
 
 def others(tasks: Iterable[str]) -> list[str]:

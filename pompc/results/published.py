@@ -26,15 +26,9 @@ _ENDS = {"return": "values", "low": "lcbs", "high": "ucbs"}
 def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
     """Return the published curves of BMPC and TD-MPC2, one row a task and moment.
 
-    Where two files hold the same curve, the one named first counts.
-
-    Args:
-        paths: a file, a folder of JSON files, several of either, or None; relative paths are seen
-            from here, or else from the checkout.
-
-    Returns:
-        `method, task, env_step, return, low, high`; returns as published, steps with the action
-        repeat.
+    Paths are of files or of folders of JSON files, seen from here or else from the checkout. Where
+    two files hold the same curve, the one named first counts. Columns are `method, task, env_step,
+    return, low, high`; returns are as published, steps with the action repeat.
 
     Raises:
         ConfigError: for a path that is not there, a file that holds something else, or an
@@ -66,7 +60,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     try:
         curves: dict[str, Any] = json.loads(path.read_text())
         tables = [
-            _curve(METHODS[algorithm], _task(task), curve)
+            _curve(METHODS[algorithm], task, curve)
             for algorithm, tasks in curves.items()
             if algorithm in METHODS
             for task, curve in tasks.items()
@@ -80,11 +74,8 @@ def _read_file(path: Path) -> pd.DataFrame:
 
 
 def _curve(method: str, task: str, curve: dict[str, list[float]]) -> pd.DataFrame:
+    # HumanoidBench's tasks have no robot in these files.
+    ours = check_task(f"h1hand-{task}" if task in humanoid.TASKS else task)
     columns = {name: np.asarray(curve[theirs], float) for name, theirs in _ENDS.items()}
     steps = np.asarray(curve["steps"], int)
-    return pd.DataFrame({"method": method, "task": task, "env_step": steps, **columns})
-
-
-def _task(name: str) -> str:
-    """Return our name of a task: HumanoidBench's have no robot in these files."""
-    return check_task(f"h1hand-{name}" if name in humanoid.TASKS else name)
+    return pd.DataFrame({"method": method, "task": ours, "env_step": steps, **columns})

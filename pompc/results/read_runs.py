@@ -26,14 +26,15 @@ PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-
 PEERS = {"small": "peers"}
 AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
 CELL = ["task", *AGENT]  # what a figure draws as one curve
-_RETURNS = [*CELL, "seed", "env_step", "decision", "return", "return_policy", "wall_s"]
+_AGENT_SEED = [*CELL, "seed"]
+_RETURNS = [*_AGENT_SEED, "env_step", "decision", "return", "return_policy", "wall_s"]
 # Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
 _ORIGIN = ["run", "agent", "agents", "settings", "preset", "commit", "finished", "device"]
-_PUBLIC = [*CELL, "seed", "env_step", "peer", "return"]
+_PUBLIC = [*_AGENT_SEED, "env_step", "peer", "return"]
 _SEEDS = ["variant", "lam", "seed"]  # what a row of a comparison of variants is
-_REQUIRED = [*CELL, "seed", "preset", "steps"]  # of config.json
+_REQUIRED = [*_AGENT_SEED, "preset", "steps"]  # of config.json
 _FILES = ("config.json", "provenance.json", *runs.TABLES)
-_REPEATED = {*CELL, "seed", "seeds", "steps"}  # settings in which the curves of a cell may differ
+_REPEATED = {*_AGENT_SEED, "seeds", "steps"}  # settings in which the curves of a cell may differ
 
 
 class Results(NamedTuple):
@@ -58,9 +59,8 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     Of each task, method, λ and prior the runs with the same settings are kept, of each seed one;
     what is left out for that reason, or because it cannot be read, is named in `warnings`.
 
-    Args:
-        profile: `paper`, `small`, or a folder of runs, seen from here or from the checkout.
-        root: the folder that holds the profiles; by default the checkout's `runs/`.
+    A profile is `paper`, `small`, or a folder of runs, seen from here or from the checkout; `root`
+    holds the profiles, by default the checkout's `runs/`.
 
     Raises:
         ConfigError: for an unknown profile.
@@ -68,7 +68,7 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     root = root or runs.ROOT / "runs"
     own = _read_all(_folders(profile, root), _read)
     returns = _joined([tables[0] for tables in own.tables], [*_RETURNS, *_ORIGIN])
-    metrics = _joined([tables[1] for tables in own.tables], [*CELL, "seed", "env_step", *_ORIGIN])
+    metrics = _joined([tables[1] for tables in own.tables], [*_AGENT_SEED, "env_step", *_ORIGIN])
     kept, left_out = _comparable(returns)
     returns, metrics = _only(returns, kept), _only(metrics, kept)
     others = _read_all([root / PEERS[profile]] if profile in PEERS else [], _read_public)
@@ -164,28 +164,32 @@ def digest(run: Path) -> str:
 
 def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return evaluations and metrics of a run, with columns that say where they come from."""
-    facts = runs.read_provenance(run)
+    facts, agents = runs.read_provenance(run), _agents(run)
     precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
-    agents = [agent | precision for agent in _agents(run)]
-    returns = _read_returns(run)
-    own = returns.drop_duplicates("agent").set_index("agent")
-    identities = pd.DataFrame(own[[*CELL, "seed"]]).to_dict(orient="records")
-    described = pd.DataFrame([_describe(agents, one) for one in identities], index=own.index)
+    described = pd.DataFrame([_describe(agent | precision) for agent in agents])
+    returns: Any = _read_returns(run).merge(
+        described.drop_duplicates(_AGENT_SEED), "left", _AGENT_SEED
+    )
+    if returns["settings"].isna().any():
+        raise _MalformedError("returns.csv holds an agent that config.json does not")
     origin = {"agents": len(agents), "commit": facts.get("commit"),
               "finished": bool(facts.get("finished")), "device": facts.get("device")}  # fmt: skip
-    metrics = _read_metrics(run, own)
-    tables = [table.join(described, on="agent").assign(**origin) for table in (returns, metrics)]
-    return tables[0], tables[1]
+    own = returns.drop_duplicates("agent").set_index("agent")[list(described)]
+    return returns.assign(**origin), _read_metrics(run, own).assign(**origin)
 
 
 def _read_public(run: Path) -> tuple[pd.DataFrame]:
     """Return the evaluations of a run of a public implementation."""
     facts = runs.read_provenance(run)
-    missing = [name for name in ("preset", "commit") if name not in facts]
-    if missing:
-        raise _MalformedError(f"provenance.json lacks {', '.join(missing)}")
+    _require(["preset", "commit"], facts, "provenance.json")
     origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True}
     return (_read_table(run, _PUBLIC).assign(**origin),)
+
+
+def _require(names: Sequence[str], found: Any, file: str) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise _MalformedError(f"{file} lacks {', '.join(missing)}")
 
 
 def _beside(public: pd.DataFrame, returns: pd.DataFrame) -> pd.DataFrame:
@@ -205,9 +209,7 @@ def _agents(run: Path) -> list[dict[str, Any]]:
         raise _MalformedError(f"config.json is no JSON ({error})") from error
     agents = values if isinstance(values, list) else [values]
     for agent in agents:
-        missing = [name for name in _REQUIRED if not isinstance(agent, dict) or name not in agent]
-        if missing or not agent:
-            raise _MalformedError(f"config.json lacks {', '.join(missing)}")
+        _require(_REQUIRED, agent if isinstance(agent, dict) else {}, "config.json")
     return [agent | {"lam": float(agent["lam"])} for agent in agents]
 
 
@@ -225,33 +227,25 @@ def _read_table(run: Path, columns: Sequence[str]) -> pd.DataFrame:
     if not (run / "returns.csv").exists():
         raise _MalformedError("there is no returns.csv, so no evaluation yet")
     table = runs.read_table(run / "returns.csv")
-    missing = [name for name in columns if name not in table]
-    if missing:
-        raise _MalformedError(f"returns.csv lacks {', '.join(missing)}")
+    _require(columns, table, "returns.csv")
     return table
 
 
 def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:
     """Return metrics.csv with what tells its agents apart; empty where there is none."""
     if not (run / "metrics.csv").exists():
-        return pd.DataFrame(columns=["env_step", "agent", *CELL, "seed"])
+        return pd.DataFrame(columns=["env_step", "agent", *own])
     table = runs.read_table(run / "metrics.csv")
-    if "agent" not in table or "env_step" not in table:
-        raise _MalformedError("metrics.csv lacks agent or env_step")
-    return table.join(own[[*CELL, "seed"]], on="agent", how="inner")
+    _require(["agent", "env_step"], table, "metrics.csv")
+    return table.join(own, on="agent", how="inner")
 
 
-def _describe(agents: Sequence[dict[str, Any]], row: Mapping[Any, Any]) -> dict[str, Any]:
-    """Return preset and a key of the settings of one agent of returns.csv."""
-    identity = [*CELL, "seed"]
-    for agent in agents:
-        if all(agent[name] == row[name] for name in identity):
-            values = options_of(Config) | retired_values(agent["task"]) | agent
-            settings = {k: v for k, v in values.items() if k not in _REPEATED}
-            text = json.dumps(settings, sort_keys=True)
-            key = hashlib.sha256(text.encode()).hexdigest()[:12]
-            return {"settings": key, "preset": agent["preset"]}
-    raise _MalformedError("returns.csv holds an agent that config.json does not")
+def _describe(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return what tells an agent of config.json apart, its preset and a key of its settings."""
+    values = options_of(Config) | retired_values(agent["task"]) | agent
+    settings = {name: value for name, value in values.items() if name not in _REPEATED}
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+    return {name: agent[name] for name in [*_AGENT_SEED, "preset"]} | {"settings": key}
 
 
 def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
@@ -261,7 +255,7 @@ def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFr
 
 def _comparable(returns: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """Choose one run of each agent and seed; return `run, agent` of each, and what is left out."""
-    by = [*CELL, "seed", "settings", "run", "agent"]
+    by = [*_AGENT_SEED, "settings", "run", "agent"]
     units = pd.DataFrame(returns.groupby(by, as_index=False).agg(env_step=("env_step", "max")))
     cells: list[tuple[Any, pd.DataFrame]] = list(units.groupby(CELL))
     kept, warnings = [], []

@@ -11,7 +11,6 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,25 +60,12 @@ def random_returns(path: Path = RANDOM) -> dict[str, float]:
 
 
 def normalise(task: str, value: float, random: Mapping[str, float]) -> float:
-    """Return (value - random) / (target - random) of a task's return.
-
-    Args:
-        task: one of the paper's 14 tasks, such as `h1hand-walk`.
-        value: its return.
-        random: task -> return of a random agent, as `random_returns` gives it.
-
-    Raises:
-        ConfigError: as in `score_range`.
-    """
+    """Return (value - random) / (target - random) of a return, `random` as in `random_returns`."""
     return float(intervals.normalise(np.asarray(value), *score_range(task, random)))
 
 
 def score_range(task: str, random: Mapping[str, float]) -> tuple[float, float]:
     """Return the returns that count as 0 and 1: a random agent's, and the target.
-
-    Args:
-        task: as in `normalise`.
-        random: as there.
 
     Raises:
         ConfigError: for a task without target score, or whose random agent was not measured.
@@ -97,14 +83,10 @@ def score_range(task: str, random: Mapping[str, float]) -> tuple[float, float]:
 
 
 def aggregate(returns: Mapping[str, float], random: Mapping[str, float]) -> Aggregate:
-    """Aggregate one return a task.
-
-    Args:
-        returns: task -> return, of one robot; at least one task.
-        random: as in `normalise`.
+    """Aggregate returns, task -> return of one robot, given those of `random_returns`.
 
     Raises:
-        ConfigError: as in `normalise`, for no task, or for tasks of several robots.
+        ConfigError: as `score_range` does, for no task, or for tasks of several robots.
     """
     robots = sorted({humanoid.split(task)[0] for task in returns})
     if len(robots) != 1:
@@ -113,14 +95,9 @@ def aggregate(returns: Mapping[str, float], random: Mapping[str, float]) -> Aggr
     scores = {task: normalise(task, value, random) for task, value in returns.items()}
     reach = f"{robots[0]}-{APART}"
     others = [task for task in returns if task != reach]
-    nothing = float("nan")
-    return Aggregate(
-        len(others),
-        fmean(returns[task] for task in others) if others else nothing,
-        fmean(scores[task] for task in others) if others else nothing,
-        returns.get(reach, nothing),
-        scores.get(reach, nothing),
-    )
+    raw, normalised = (np.mean([of[task] for task in others] or np.nan) for of in (returns, scores))
+    apart = (float(of.get(reach, np.nan)) for of in (returns, scores))
+    return Aggregate(len(others), float(raw), float(normalised), *apart)
 
 
 def aggregate_groups(
@@ -128,16 +105,8 @@ def aggregate_groups(
 ) -> pd.DataFrame:
     """Aggregate the rows of a tidy table, group by group; a task counts once, by its mean.
 
-    Args:
-        table: with the columns `task`, `return` and those of `by`; `pompc.load_runs` returns one.
-        by: columns that tell groups apart, such as `method` and `env_step`.
-        random: as in `normalise`.
-
-    Returns:
-        One row a group: `by` and the fields of `Aggregate`.
-
-    Raises:
-        ConfigError: as in `aggregate`.
+    The table, such as of `pompc.load_runs`, has the columns `task`, `return` and those of `by`,
+    which tell groups apart. The result has a row a group: `by` and the fields of `Aggregate`.
     """
     rows = []
     for key, group in table.groupby(list(by)):
@@ -173,22 +142,17 @@ def measure(
                 found[index].append((float(totals[index]), int(lengths[index])))
             totals[over | (result.failure != "")] = 0.0
             lengths[over | (result.failure != "")] = 0
-    return [_row(task, seed, own[:episodes]) for seed, own in zip(seeds, found, strict=True)]
-
-
-def _row(task: str, seed: int, episodes: Sequence[tuple[float, int]]) -> dict[str, Any]:
-    returns, lengths = zip(*episodes, strict=True)
-    return {"task": task, "seed": seed, "episodes": len(episodes),
-            "return": round(fmean(returns), 3), "length": round(fmean(lengths), 1)}  # fmt: skip
+    rows = []
+    for seed, own in zip(seeds, found, strict=True):
+        returns, lengths = np.mean(own[:episodes], axis=0)
+        rows.append({"task": task, "seed": seed, "episodes": episodes,
+                     "return": round(float(returns), 3),
+                     "length": round(float(lengths), 1)})  # fmt: skip
+    return rows
 
 
 def beside_published(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a task: target, random agent (mean, std over seeds), curves at step 0.
-
-    Args:
-        curves: of HumanoidBench, as `pompc.results.published.read` returns them.
-        measured: as `read_random` does.
-    """
+    """Return a row a task: target, random agent (mean, std over seeds), curves at step 0."""
     untrained = curves[curves["env_step"] == 0]
     columns = untrained.pivot_table(index="task", columns="method", values="return")
     random = measured.groupby("task")["return"].agg(["mean", "std"])

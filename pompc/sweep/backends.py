@@ -25,11 +25,9 @@ _PREEMPTION = "USR1"  # what SLURM sends before a job's time is over, and the tr
 def launch(sweep: Sweep, backend: str, at_once: int = 1) -> int:
     """Start what is not finished of a sweep; return how many of its jobs failed for good.
 
-    Args:
-        sweep: the grid.
-        backend: `local` runs the jobs here and returns when they have ended; `slurm` hands them
-            to SLURM and returns; `print` writes their commands.
-        at_once: jobs that run at the same time on this machine, each with its share of the cores.
+    The backend `local` runs the jobs here, `at_once` at a time, each with its share of the cores,
+    and returns when they have ended; `slurm` hands them to SLURM and returns; `print` writes their
+    commands.
 
     Raises:
         ConfigError: for an unknown backend, or where SLURM or submitit are not installed.
@@ -87,8 +85,7 @@ def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
         share = shares.get()
         job.prepare(one.folder, one.settings)
         running[one.folder] = attempts = job.Attempts(one.folder, share)
-        name = f"[{number}/{len(jobs)}] {one.folder.name}"
-        agents = len(one.config.agents)
+        name, agents = f"[{number}/{len(jobs)}] {one.folder.name}", len(one.config.agents)
         what = f"{agents} agents" if agents > 1 else "1 agent"
         print(f"{name}: {what}; what it says is in {_shown(one.folder / job.OUTPUT)}", flush=True)
         code = attempts.run()

@@ -107,12 +107,13 @@ class Attempts:
 
     def run(self) -> int:
         """Run the job until it is done, asked to end, or failed for good; return its exit code."""
+        cores = {"POMPC_CORES": ",".join(map(str, self._cores))} if self._cores else {}
         while True:
             command = [sys.executable, "-m", "pompc.sweep.job", str(self._folder)]
             with (self._folder / OUTPUT).open("ab") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    start_new_session=True, env=os.environ | _cores_variable(self._cores),
+                    start_new_session=True, env=os.environ | cores,
                 )  # fmt: skip
                 for number in self._signals:
                     self._process.send_signal(number)
@@ -144,10 +145,6 @@ class Attempts:
         return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
 
 
-def _cores_variable(cores: Sequence[int]) -> dict[str, str]:
-    return {"POMPC_CORES": ",".join(map(str, cores))} if cores else {}
-
-
 def attempt(folder: Path) -> int:
     """Execute the notebook once in this process; return the exit code."""
     import papermill
@@ -168,14 +165,9 @@ def attempt(folder: Path) -> int:
         )  # fmt: skip
     except PapermillExecutionError as error:
         print(f"{error.ename}: {error.evalue}", flush=True)
-        return _exit_code(error.ename, error.evalue)
+        signal_name = error.evalue.partition(":")[0]  # of a run that was asked to end
+        return EXIT_CODES.get(signal_name, 1) if error.ename == "Interrupted" else 1
     return 0
-
-
-def _exit_code(name: str, message: str) -> int:
-    """Return the code of a run that was asked to end; 1 of one that failed."""
-    signal_name = message.partition(":")[0]
-    return EXIT_CODES.get(signal_name, 1) if name == "Interrupted" else 1
 
 
 def _hand_on(number: int, frame: FrameType | None) -> None:

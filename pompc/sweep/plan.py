@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,6 @@ from pompc.settings.config import Config, retired_values
 from pompc.settings.grid import listed
 from pompc.settings.kinds import options_of
 from pompc.settings.methods import METHODS
-from pompc.sweep.trained import Trained
 from pompc.training.trained_agent import population_of
 
 _KEYS = ("about", "runs", "device", "agents_per_job", "settings", "grid", "slurm")
@@ -75,16 +75,18 @@ def load(path: str | Path) -> Sweep:
     device = given.get("device") or {}
     _check_names(device, _DEVICE, f"{path}: device")
     folder = runs.ROOT / given.get("runs", f"runs/{path.stem}")
-    trained = Trained(folder)
+    trained = _trained(folder)
     jobs, operations, seen = [], 0.0, dict[str, int]()
-    memory = device["memory_gb"] * 1e9 if "memory_gb" in device else _own_memory()
+    own = runtime.device_bytes() or psutil.virtual_memory().total
+    memory = device["memory_gb"] * 1e9 if "memory_gb" in device else float(own)
     for number, entry in enumerate(given["grid"], 1):
         try:
             for config, settings in _entry(
                 (given.get("settings") or {}) | entry, given.get("agents_per_job"), memory
             ):
                 _require_new(config, number, seen)
-                run = trained.run_of(config) or folder / _folder_name(config)
+                holders = [trained.get(agent.to_json(), set()) for agent in config.agents]
+                run = min(set.intersection(*holders), default=folder / _folder_name(config))
                 jobs.append(Job(run, settings, config))
                 operations += cost.operations(population_of(config))
         except ConfigError as error:
@@ -93,6 +95,25 @@ def load(path: str | Path) -> Sweep:
         path.stem, given.get("about", ""), tuple(jobs), operations, device.get("tflops"),
         given.get("slurm") or {},
     )  # fmt: skip
+
+
+def _trained(folder: Path) -> dict[str, set[Path]]:
+    """Return agent, as JSON -> finished runs in a folder that hold it, whatever they are named.
+
+    Agents that leave `matmul_precision` to the machine are found whatever they ran with.
+    """
+    found: dict[str, set[Path]] = {}
+    for path in sorted(folder.glob("*/config.json")):
+        run = path.parent
+        # A configuration of another version, or none, is passed over.
+        with suppress(ValueError, TypeError):
+            agents = (
+                runs.read_config(run).agents if runs.read_provenance(run).get("finished") else ()
+            )
+            for agent in agents:
+                for one in (agent, dataclasses.replace(agent, matmul_precision="auto")):
+                    found.setdefault(one.to_json(), set()).add(run)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -134,7 +155,9 @@ def _entry(
     if "run_dir" in settings:
         raise ConfigError("run_dir is chosen by the sweep; `runs` names the folder of all its runs")
     for task in tasks:
-        most = max(1, int(memory * REPLAY_SHARE // _agent_bytes(Config(task, **settings))))
+        groups = population_of(Config(task, **settings)).groups
+        largest = max(replay_bytes(group) + initial_bytes(group) for group in groups)
+        most = max(1, int(memory * REPLAY_SHARE // largest))
         yield from _split(task, settings, min(per_job or most, most))
 
 
@@ -148,13 +171,13 @@ def _split(
         return
     for name in _SPLIT:
         values = getattr(config, name)
-        if name == "seeds" and values > 1:
+        if name == "seeds":
             first = values // 2
             halves: list[dict[str, Any]] = [
                 {"seed": config.seed, "seeds": first},
                 {"seed": config.seed + first, "seeds": values - first},
             ]
-        elif name != "seeds" and len(values) > 1:
+        elif len(values) > 1:
             middle = len(values) // 2
             halves = [{name: list(values[:middle])}, {name: list(values[middle:])}]
         else:
@@ -164,7 +187,6 @@ def _split(
         for half in halves:
             yield from _split(task, _without_fixed(settings | half), most)
         return
-    raise AssertionError("a job of one agent cannot be too large")
 
 
 def _without_fixed(settings: dict[str, Any]) -> dict[str, Any]:
@@ -191,22 +213,10 @@ def _folder_name(config: Config) -> str:
     Options at their default are left out: one that a later version adds leaves the name alone.
     """
     task = re.sub(r"[^\w-]+", "-", config.task)
-    text = json.dumps([_chosen(agent) for agent in config.agents], sort_keys=True)
+    chosen = []
+    for agent in config.agents:
+        values, options = dataclasses.asdict(agent), options_of(agent)
+        own = {name: value for name, value in values.items() if options.get(name) != value}
+        chosen.append(own | retired_values(agent.task))
+    text = json.dumps(chosen, sort_keys=True)
     return f"{task}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-
-
-def _chosen(agent: Config) -> dict[str, Any]:
-    """Return the settings of one agent, without options at their default."""
-    values, options = dataclasses.asdict(agent), options_of(agent)
-    chosen = {name: value for name, value in values.items() if options.get(name) != value}
-    return chosen | retired_values(agent.task)
-
-
-def _agent_bytes(config: Config) -> float:
-    """Return the bytes of the largest agent: its replay buffer, networks and optimisers."""
-    groups = population_of(config).groups
-    return max(replay_bytes(group) + initial_bytes(group) for group in groups)
-
-
-def _own_memory() -> float:
-    return float(runtime.device_bytes() or psutil.virtual_memory().total)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -52,36 +51,25 @@ def summary(sweep: Sweep) -> str:
 
 def _rows(name: str, one: Job) -> list[dict[str, Any]]:
     """Return the rows of one job."""
-    state = job.state(one.folder)
-    newest = _newest(one.folder)
+    state, path = job.state(one.folder), one.folder / "returns.csv"
+    table = runs.read_table(path).to_dict("records") if path.exists() else []
+    newest = [row for row in table if row["env_step"] == table[-1]["env_step"]]
     left = _time_left(newest, one.config.steps) if state.name == "running" else ""
-    rows = []
     cells: dict[tuple[Any, ...], set[int]] = {}
     for agent in one.config.agents:
-        cells.setdefault(tuple(getattr(agent, name) for name in CELL), set()).add(agent.seed)
-    for key, seeds in cells.items():
+        cells.setdefault(tuple(getattr(agent, key) for key in CELL), set()).add(agent.seed)
+    rows = []
+    for cell, seeds in cells.items():
         mine = [row for row in newest
-                if key == tuple(row[name] for name in CELL) and row["seed"] in seeds]  # fmt: skip
-        rows.append(
-            {"sweep": name, "job": one.folder.name}
-            | dict(zip(CELL, key, strict=True))
-            | {
-                "seeds": len(seeds),
-                "state": state.name,
-                "env_step": mine[0]["env_step"] if mine else 0,
-                "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
-                "time left": left,
-                "cause": state.cause,
-            }
-        )
+                if cell == tuple(row[key] for key in CELL) and row["seed"] in seeds]  # fmt: skip
+        rows.append({
+            "sweep": name, "job": one.folder.name, **dict(zip(CELL, cell, strict=True)),
+            "seeds": len(seeds), "state": state.name,
+            "env_step": mine[0]["env_step"] if mine else 0,
+            "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
+            "time left": left, "cause": state.cause,
+        })  # fmt: skip
     return rows
-
-
-def _newest(folder: Path) -> list[dict[Any, Any]]:
-    """Return the rows of a run's newest evaluation."""
-    path = folder / "returns.csv"
-    rows = runs.read_table(path).to_dict("records") if path.exists() else []
-    return [row for row in rows if row["env_step"] == rows[-1]["env_step"]]
 
 
 def _time_left(newest: Sequence[dict[Any, Any]], steps: int) -> str:

@@ -11,7 +11,8 @@ policy's own entropy, is estimated with one action:
 
 `Setting.whole` takes the entropy in: $\log \pi^k - \log \pi_\theta$ in place of $\log \pi^k$.
 With $x = (a - \mu) / s$ every log density is quadratic in x, so that all means and variances have
-closed forms. Axes: `A` action, `K` planners, `N` planners of an update, `D` draws.
+closed forms. Axes: `A` action, `K` planners, `N` planners of an update, `D` draws. All that take a
+policy and planners raise the ConfigError of `exact_moments`.
 """
 
 from __future__ import annotations
@@ -148,11 +149,7 @@ def monte_carlo_moments(
     draws: int,
     rng: np.random.Generator,
 ) -> Comparison:
-    """Estimate the same from `draws` independent gradients; arguments as in `exact_moments`.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
-    """
+    """Estimate the same from `draws` independent gradients; arguments as in `exact_moments`."""
     _check(policy, planners, setting)
     each = _log_ratios(policy, planners, setting)
     noise = rng.normal(size=(draws, len(policy.mean)))
@@ -171,19 +168,8 @@ def with_constant(
     r"""Return the score estimator's variance under $\mathbb{E}_k[\log \pi^k] + c$.
 
     Any constant leaves the mean alone, since $\mathbb{E}[\nabla \log \pi_\theta] = 0$: it is a
-    baseline. c = 0 is the unnormalised prior and c = -log Z the normalised one.
-
-    Args:
-        policy: π_θ, `[A]`.
-        planners: `[K, A]`.
-        constants: c, `[C]`, in nats.
-        parameter: what the gradient is taken by.
-
-    Returns:
-        `[C]`, the sum of the variances over actions.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
+    baseline. c = 0 is the unnormalised prior and c = -log Z the normalised one. Constants `[C]` are
+    in nats; the result `[C]` is the sum of the variances over actions.
     """
     setting = Setting(1, parameter)
     _check(policy, planners, setting)
@@ -193,11 +179,7 @@ def with_constant(
 
 
 def best_constant(policy: Normal, planners: Normal, parameter: str = "mean") -> float:
-    """Return the c at which `with_constant` is least: the optimal baseline, in nats.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
-    """
+    """Return the c at which `with_constant` is least: the optimal baseline, in nats."""
     setting = Setting(1, parameter)
     _check(policy, planners, setting)
     average = log_density(policy, planners).mean()

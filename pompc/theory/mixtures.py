@@ -15,6 +15,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import minimum_filter
+from scipy.special import logsumexp
+from scipy.stats import norm
 
 from pompc.errors import ConfigError
 from pompc.theory.gradient_variance import Normal
@@ -40,14 +43,9 @@ class Landscape(NamedTuple):
 
     def minima(self) -> list[Normal]:
         """Return the Gaussians `[1]` with lower values than their neighbours, by their means."""
-        inner = self.values[1:-1, 1:-1]
-        rows, columns = self.values.shape
-        lower = np.ones_like(inner, bool)
-        for i in range(3):
-            for j in range(3):
-                if (i, j) != (1, 1):
-                    lower &= inner < self.values[i : rows - 2 + i, j : columns - 2 + j]
-        places = np.argwhere(lower) + 1
+        others = np.arange(9).reshape(3, 3) != 4
+        least = minimum_filter(self.values, footprint=others, mode="constant", cval=-np.inf)
+        places = np.argwhere(self.values < least)
         return [Normal(self.means[m : m + 1], self.stds[s : s + 1]) for m, s in places]
 
 
@@ -61,14 +59,7 @@ def objective(name: str, mean: np.ndarray, std: np.ndarray, planners: Normal) ->
 
     `to_mixture` is a sum over 281 actions within 7 std, the others are closed forms.
 
-    Args:
-        name: which one.
-        mean: of the Gaussians, `[...]`.
-        std: their standard deviations, `[...]`, positive.
-        planners: `[K, 1]`.
-
-    Returns:
-        `[...]`.
+    Means and positive standard deviations `[...]` are broadcast.
 
     Raises:
         ConfigError: if there is no such objective, or actions have several dimensions.
@@ -80,8 +71,8 @@ def objective(name: str, mean: np.ndarray, std: np.ndarray, planners: Normal) ->
     mean, std = np.broadcast_arrays(np.asarray(mean, float), np.asarray(std, float))
     if name == "to_mixture":
         actions = mean[..., None] + std[..., None] * _NODES
-        own = -0.5 * _NODES**2 - np.log(std)[..., None] - 0.5 * np.log(2.0 * np.pi)
-        ratio = own - _log_density(planners, actions)
+        ratio = norm.logpdf(actions, mean[..., None], std[..., None])
+        ratio -= _log_density(planners, actions)
         return ratio @ (_WEIGHTS / _WEIGHTS.sum())
     one = mean[..., None], std[..., None]
     each = planners.mean[:, 0], planners.std[:, 0]
@@ -90,11 +81,7 @@ def objective(name: str, mean: np.ndarray, std: np.ndarray, planners: Normal) ->
 
 
 def landscape(name: str, means: np.ndarray, stds: np.ndarray, planners: Normal) -> Landscape:
-    """Return an objective for all pairs of means `[M]` and standard deviations `[S]`.
-
-    Raises:
-        ConfigError: as `objective` does.
-    """
+    """Return an objective for all pairs of means `[M]` and standard deviations `[S]`."""
     return Landscape(means, stds, objective(name, means[:, None], stds[None], planners))
 
 
@@ -104,6 +91,5 @@ def _kl(mean: np.ndarray, std: np.ndarray, mean_2: np.ndarray, std_2: np.ndarray
 
 
 def _log_density(planners: Normal, actions: np.ndarray) -> np.ndarray:
-    mean, std = planners.mean[:, 0], planners.std[:, 0]
-    logs = -0.5 * ((actions[..., None] - mean) / std) ** 2 - np.log(std * np.sqrt(2.0 * np.pi))
-    return np.logaddexp.reduce(logs, axis=-1) - np.log(len(mean))
+    logs = norm.logpdf(actions[..., None], planners.mean[:, 0], planners.std[:, 0])
+    return logsumexp(logs, axis=-1) - np.log(len(planners.mean))

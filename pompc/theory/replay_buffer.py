@@ -7,6 +7,7 @@ planners the exact variances are written to a small table, which outlives the ru
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,13 +70,8 @@ def measure_planners(
 ) -> pd.DataFrame:
     """Return the exact variances of g1 and g2 around several rows of a buffer.
 
-    Args:
-        stored: rows that hold a plan, as `without_seeding` returns them.
-        sizes: how many, and N.
-        generator: draws the rows; the only randomness.
-
-    Returns:
-        One row for each `row, parameter, estimator`, with a column for each reference.
+    The rows of `stored` hold a plan, as `without_seeding` returns them. The result has a row for
+    each `row, parameter, estimator`, and a column for each reference.
 
     Raises:
         ConfigError: if the buffer has fewer rows, or `samples` is less than 1.
@@ -96,11 +92,7 @@ def measure_run(
 ) -> pd.DataFrame:
     """Measure the newest checkpoint of a run: `measure_planners`, with columns of its origin.
 
-    Args:
-        run_dir: the run, with its checkpoints.
-        sizes: how many rows, neighbours and planners of an update.
-        seed: of the draw of rows.
-        agent: which one of a population.
+    The seed is of the draw of rows; `agent` is which one of a population.
 
     Raises:
         ConfigError: if there is no run, no such agent, or too little in its buffer.
@@ -138,29 +130,21 @@ def read(path: Path = TABLE) -> pd.DataFrame:
 def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
     """Return Var g2 / Var g1: medians over rows, with 95 % bootstrap intervals.
 
-    The rows are of one run: the interval says how much its states differ, and nothing of seeds.
-
-    Args:
-        table: from `measure_run` or `read`.
-        generator: of the bootstrap.
-
-    Returns:
-        One row for each parameter and estimator: the ratio of each g2, and the number of rows
-        where the normalised g2 has the larger variance. The other g2 never has (Eq. 52).
+    The rows are of one run: the interval says how much its states differ, and nothing of seeds. For
+    each parameter and estimator there is the ratio of each g2, and the number of rows where the
+    normalised g2 has the larger variance. The other g2 never has (Eq. 52).
     """
-    lines = []
-    for parameter in PARAMETERS:
-        for estimator in ESTIMATORS:
-            own = table[(table["parameter"] == parameter) & (table["estimator"] == estimator)]
-            line = {"parameter": parameter, "estimator": estimator.replace("_", " ")}
-            # Both references of the same rows: what is equal has equal intervals.
-            ratio = np.asarray(own[list(REFERENCES[1:])], float) / np.asarray(own[["replayed"]])
-            found = np.transpose(stratified_bootstrap([ratio], np.median, generator))
-            for reference, numbers in zip(REFERENCES[1:], found, strict=True):
-                line[reference] = "{:.2g} [{:.2g}, {:.2g}]".format(*numbers)
-            above = int(np.sum(own["normalised"] > own["replayed"]))
-            lines.append({**line, "normalised > 1": f"{above} of {len(own)}"})
-    return pd.DataFrame(lines).set_index(["parameter", "estimator"])
+    lines = {}
+    for parameter, estimator in itertools.product(PARAMETERS, ESTIMATORS):
+        own = table[(table["parameter"] == parameter) & (table["estimator"] == estimator)]
+        # Both references of the same rows: what is equal has equal intervals.
+        ratio = np.asarray(own[list(REFERENCES[1:])], float) / np.asarray(own[["replayed"]])
+        found = np.transpose(stratified_bootstrap([ratio], np.median, generator))
+        texts = ("{:.2g} [{:.2g}, {:.2g}]".format(*numbers) for numbers in found)
+        above = f"{int(np.sum(own['normalised'] > own['replayed']))} of {len(own)}"
+        lines[parameter, estimator.replace("_", " ")] = [*texts, above]
+    frame = pd.DataFrame.from_dict(lines, "index", columns=[*REFERENCES[1:], "normalised > 1"])
+    return frame.set_index(pd.MultiIndex.from_tuples(lines, names=["parameter", "estimator"]))
 
 
 def origin(table: pd.DataFrame) -> str:

@@ -52,11 +52,8 @@ def planner(state: np.ndarray, moment: np.ndarray) -> Normal:
 def plan_moments(rows: int, refreshed: int, rng: np.random.Generator) -> np.ndarray:
     """Return when each plan of a growing buffer was made, `[C]`, as shares of `rows` decisions.
 
-    Args:
-        rows: decisions so far, of which each appended a row.
-        refreshed: rows whose plans are made anew in each decision, drawn uniformly from the buffer
-            (Algorithm 2, lines 15 to 18: the reanalysed rows of an update, by the interval k).
-        rng: draws them.
+    Each decision appends a row and makes the plans of `refreshed` rows anew, drawn uniformly from
+    the buffer (Algorithm 2, lines 15 to 18: the reanalysed rows of an update, by the interval k).
 
     Raises:
         ConfigError: if there are no rows, or `refreshed` is negative.
@@ -79,11 +76,7 @@ def older_share(moment: np.ndarray, refreshed: int) -> np.ndarray:
 
 
 def fill(rows: int, refreshed: int, rng: np.random.Generator) -> Buffer:
-    """Return the buffer after `rows` decisions; arguments as in `plan_moments`.
-
-    Raises:
-        ConfigError: as `plan_moments` does.
-    """
+    """Return the buffer after `rows` decisions; arguments as in `plan_moments`."""
     made = plan_moments(rows, refreshed, rng)
     state = rng.uniform(-1.0, 1.0, rows)
     exact = planner(state, made)

@@ -2,7 +2,8 @@ r"""KL-regularised policy iteration on a finite MDP (Appendix E), exactly and in
 
 All policies and priors are arrays `[S, A]` of probabilities. Where the prior is zero the policy
 must be, too: the ratio of the two has to be determined (Lemma E.1). Axes: `S` states, `A` actions.
-Values are in units of return, divergences in nats.
+Values are in units of return, divergences in nats. A ConfigError names what is no MDP, no
+distribution or no weight λ.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import logsumexp, rel_entr
 
 from pompc.errors import ConfigError
+
+MOVES = np.array([[-1, 0], [0, 1], [1, 0], [0, -1]])  # up, right, down, left: row, column
 
 
 class MDP(NamedTuple):
@@ -41,23 +45,44 @@ def check_mdp(mdp: MDP) -> None:
         raise ConfigError(f"discount is {mdp.discount!r} but must be in [0, 1)")
 
 
-def random_mdp(rng: np.random.Generator, states: int, actions: int, discount: float = 0.9) -> MDP:
-    """Draw an MDP: transitions from a flat Dirichlet distribution, standard normal rewards."""
-    transitions = rng.dirichlet(np.ones(states), (states, actions))
-    return MDP(transitions, rng.normal(size=(states, actions)), discount)
+def gridworld(rows: int = 4, columns: int = 4, slip: float = 0.1, discount: float = 0.9) -> MDP:
+    """Return a slippery grid: the last cell is the goal, reward 1, the cell above it the pit, -1.
+
+    State `row * columns + column`; actions as in `MOVES`. With probability `slip` the move is a
+    random one of the four; a move into a wall stays. The reward is the expected one of the
+    transition, and an episode ends at goal and pit: both absorb and pay no more.
+
+    Raises:
+        ConfigError: if the grid has fewer than two rows or columns, or `slip` is no probability.
+    """
+    if min(rows, columns) < 2 or not 0.0 <= slip <= 1.0:
+        raise ConfigError(
+            f"a grid of {rows} by {columns} with slip {slip!r}: both sides must be at least 2, "
+            "slip between 0 and 1"
+        )
+    cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=-1)
+    targets = np.clip(cells[:, None] + MOVES, 0, np.array([rows - 1, columns - 1]))  # [S, A, 2]
+    landing = targets[..., 0] * columns + targets[..., 1]
+    moves = np.eye(rows * columns)[landing]  # [S, A, S], without slip
+    transitions = (1.0 - slip) * moves + slip * moves.mean(axis=1, keepdims=True)
+    goal, pit = terminal_cells(rows, columns)
+    gain = np.zeros(rows * columns)
+    gain[goal], gain[pit] = 1.0, -1.0
+    rewards = transitions @ gain
+    for end in (goal, pit):
+        transitions[end], rewards[end] = np.eye(rows * columns)[end], 0.0
+    return MDP(transitions, rewards, discount)
+
+
+def terminal_cells(rows: int = 4, columns: int = 4) -> tuple[int, int]:
+    """Return the states of goal and pit."""
+    return rows * columns - 1, (rows - 1) * columns - 1
 
 
 def state_value(q: np.ndarray, policy: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     r"""Return $V(s) = \mathbb{E}_{a \sim \pi}[Q(s, a) - \lambda \log (\pi / \pi_p)]$, Eq. (20).
 
-    Args:
-        q: `[S, A]`.
-        policy: π `[S, A]`.
-        prior: π_p `[S, A]`, positive wherever the policy is.
-        lam: λ, finite and at least 0, in units of return a nat.
-
-    Returns:
-        `[S]`.
+    λ is finite and at least 0, in units of return a nat. Returns `[S]`.
 
     Raises:
         ConfigError: if λ is negative or infinite, or the prior excludes an action of the policy.
@@ -74,11 +99,10 @@ def divergence(policy: np.ndarray, prior: np.ndarray) -> np.ndarray:
     Raises:
         ConfigError: if the prior is zero where the policy is not: the KL would be infinite.
     """
-    taken = policy > 0.0
-    if np.any(taken & (prior <= 0.0)):
+    found = np.sum(rel_entr(policy, prior), axis=-1)
+    if np.any(np.isinf(found)):
         raise ConfigError("the prior gives probability 0 to an action that the policy takes")
-    ratio = np.where(taken, policy, 1.0) / np.where(taken, prior, 1.0)
-    return np.sum(policy * np.log(ratio), axis=-1)
+    return found
 
 
 def bellman_backup(
@@ -87,9 +111,6 @@ def bellman_backup(
     r"""Apply the operator of Lemma E.1 once, Eq. (19), to `q [S, A]`.
 
     $$\mathcal{T}^\pi Q(s, a) = r(s, a) + \gamma\, \mathbb{E}_{s'}[V(s')]$$
-
-    Raises:
-        ConfigError: as `state_value` does.
     """
     return mdp.rewards + mdp.discount * mdp.transitions @ state_value(q, policy, prior, lam)
 
@@ -136,33 +157,22 @@ def improve(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
 
 
 def policy_iteration(
-    mdp: MDP, start: np.ndarray, prior: np.ndarray, lam: float, rounds: int
+    mdp: MDP, start: np.ndarray, prior: np.ndarray | None, lam: float, rounds: int
 ) -> Iterates:
     """Alternate evaluation (Lemma E.1) and improvement (Lemma E.2) from a policy `[S, A]`.
 
-    Raises:
-        ConfigError: as `evaluate` and `improve` do.
+    Without a prior it follows: in each round it is the policy of the round before, at which that
+    policy has no KL, so that the values are unregularised ones. The theorem holds one prior fixed;
+    without one each round is Lemma E.2 with a prior of its own.
     """
-    policies, values = [start], [evaluate(mdp, start, prior, lam)]
+
+    def value(policy: np.ndarray) -> np.ndarray:
+        return evaluate(mdp, policy, policy if prior is None else prior, lam)
+
+    policies, values = [start], [value(start)]
     for _ in range(rounds):
-        policies.append(improve(values[-1], prior, lam))
-        values.append(evaluate(mdp, policies[-1], prior, lam))
-    return Iterates(np.stack(policies), np.stack(values))
-
-
-def adaptive_policy_iteration(mdp: MDP, start: np.ndarray, lam: float, rounds: int) -> Iterates:
-    """Do the same with a prior that follows: in each round it is the policy of the round before.
-
-    At its own prior a policy has no KL, so that the values are unregularised ones. The theorem
-    holds one prior fixed; here each round is Lemma E.2 with a prior of its own.
-
-    Raises:
-        ConfigError: as `evaluate` and `improve` do.
-    """
-    policies, values = [start], [evaluate(mdp, start, start, lam)]
-    for _ in range(rounds):
-        policies.append(improve(values[-1], policies[-1], lam))
-        values.append(evaluate(mdp, policies[-1], policies[-1], lam))
+        policies.append(improve(values[-1], policies[-1] if prior is None else prior, lam))
+        values.append(value(policies[-1]))
     return Iterates(np.stack(policies), np.stack(values))
 
 
@@ -179,11 +189,9 @@ def soft_maximum(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     if math.isinf(lam):
         return np.sum(prior * q, axis=-1)
     _check_weight(lam)
-    best = np.max(np.where(prior > 0.0, q, -np.inf), axis=-1)
     if lam == 0.0:
-        return best
-    shifted = np.minimum(q - best[..., None], 0.0) / lam
-    return best + lam * np.log(np.sum(prior * np.exp(shifted), axis=-1))
+        return np.max(np.where(prior > 0.0, q, -np.inf), axis=-1)
+    return lam * np.asarray(logsumexp(q / lam, axis=-1, b=prior))
 
 
 def optimal_values(mdp: MDP, prior: np.ndarray, lam: float, tolerance: float = 1e-12) -> np.ndarray:
@@ -191,9 +199,6 @@ def optimal_values(mdp: MDP, prior: np.ndarray, lam: float, tolerance: float = 1
 
     The second road to the limit of Theorem E.3. Stops when no value is further than `tolerance`
     from the limit.
-
-    Raises:
-        ConfigError: as `check_mdp` and `soft_maximum` do.
     """
     check_mdp(mdp)
     _check_policy("prior", prior, mdp)

@@ -1,14 +1,17 @@
-"""Appendix G as tidy tables: over N, K and planner drift, and for the planners of a buffer."""
+"""Appendix G as tidy tables: over N, K and planner drift, and for the planners of a buffer.
+
+Policies and planners that do not fit raise the ConfigError of `gradient_variance.exact_moments`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.stats import norm
 
 from pompc.errors import ConfigError
 from pompc.runs import checkpoint, files
@@ -39,8 +42,7 @@ def normal_planners(number: int, spread: float, std: float) -> Normal:
         ConfigError: if there are no planners, or spread or std are negative.
     """
     _check_planners(number, spread, std)
-    quantiles = NormalDist()
-    means = np.array([quantiles.inv_cdf((k + 0.5) / number) for k in range(number)])
+    means = norm.ppf((np.arange(number) + 0.5) / number)
     means *= spread / max(float(means.std()), 1e-300)  # a single planner has no spread
     return Normal(means[:, None], np.full((number, 1), std))
 
@@ -49,9 +51,6 @@ def drifting_planners(number: int, drift: float, std: float) -> Normal:
     """Return `number` planners `[K, 1]` whose mean moves steadily from -drift / 2 to drift / 2.
 
     A buffer that was filled while the policy, and with it the planner, moved.
-
-    Raises:
-        ConfigError: as `normal_planners` does.
     """
     _check_planners(number, drift, std)
     means = np.linspace(-0.5 * drift, 0.5 * drift, number) if number > 1 else np.zeros(1)
@@ -68,9 +67,6 @@ def compare(
     """Return the exact variances as rows `parameter, estimator, reference, samples, variance`.
 
     `variance` is the sum over actions; arguments as in `exact_moments` and `Setting`.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
     """
     rows = []
     for parameter in PARAMETERS:
@@ -93,15 +89,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Return `compare` for several buffers, with one more column `over` that tells them apart.
 
-    Args:
-        policy: π_θ, `[A]`.
-        over: name of the new column.
-        planners: value of that column -> planners `[K, A]`.
-        samples: value of that column -> N.
-        whole: the KL, and not its cross-entropy alone.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
+    `planners` maps each value of that column to planners `[K, A]`, `samples` to N.
     """
     tables = [
         compare(policy, planners[value], samples[value], whole=whole).assign(**{over: value})
@@ -115,16 +103,8 @@ def measure(
 ) -> pd.DataFrame:
     """Return `compare`, all estimators, for planners that a replay buffer holds.
 
-    Appendix G isolates planners that share a state: choose rows with `nearest_rows` first.
-
-    Args:
-        means: of the stored planners, `[K, A]`.
-        stds: their standard deviations, `[K, A]`.
-        samples: N, planners of an update.
-        policy: π_s at that state, `[A]`; without one, a policy that has reached the adaptive prior.
-
-    Raises:
-        ConfigError: as `exact_moments` does.
+    Appendix G isolates planners that share a state: choose rows `[K, A]` with `nearest_rows` first.
+    Without π_s at that state, `policy [A]`, one that has reached the adaptive prior is taken.
     """
     if np.ndim(means) != 2 or np.shape(means) != np.shape(stds):
         shapes = np.shape(means), np.shape(stds)

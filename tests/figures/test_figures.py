@@ -27,15 +27,13 @@ from pompc import figures, results
 from pompc.errors import ConfigError
 from pompc.figures import __main__ as command_line
 from pompc.figures import (
+    at_hand,
     curves,
     episode_rewards,
     learning_curve,
-    manifest,
-    planner_gain,
+    public_code,
     registry,
     reviewers,
-    seed_returns,
-    speed,
     style,
 )
 from pompc.runs import files
@@ -304,14 +302,14 @@ def test_the_planner_s_lead_is_drawn_seed_by_seed_over_lambda():
     table = runs(seeds=3, lams=(0.0, 1.0, math.inf))
     ahead = (table["lam"] == 0.0) & (table["env_step"] == 200)
     table.loc[ahead, "return_policy"] -= 10.0 * table.loc[ahead, "seed"]
-    (panel,) = planner_gain.planner_over_policy(planner_gain.weights(table)).axes
+    (panel,) = at_hand.planner_over_policy(at_hand.weights(table)).axes
     points, bars = panel.lines[1::2], panel.lines[2::2]  # after the line at zero
     assert [list(map(float, line.get_ydata())) for line in points] == [
         [5.0, 15.0, 25.0], [5.0] * 3, [5.0] * 3,
     ]  # fmt: skip
     assert [float(line.get_ydata()[0]) for line in bars] == [15.0, 5.0, 5.0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "∞"]
-    assert planner_gain.weights(runs(seeds=3, lams=(1.0, 9.0))).empty  # without λ = 0
+    assert at_hand.weights(runs(seeds=3, lams=(1.0, 9.0))).empty  # without λ = 0
 
 
 def test_coverage_has_a_cell_for_each_agent_and_task_that_was_run(found: results.Results):
@@ -449,7 +447,7 @@ NAMES = ("figure_1", "figure_5", "small_tasks_returns", "last_returns")
 
 def make(runs: Path, folder: Path) -> dict[str, bool]:
     """Draw a few figures of a folder of runs."""
-    return manifest.make(results.collect(str(runs)), folder, NAMES)
+    return command_line.make(results.collect(str(runs)), folder, NAMES)
 
 
 def test_figures_are_the_same_bytes_in_another_process_with_other_settings(
@@ -481,11 +479,11 @@ def test_a_notebook_gets_the_svg(own: Path):
 def test_a_figure_without_runs_goes_with_them(own: Path, tmp_path: Path):
     folder = tmp_path / "figures"
     assert make(own, folder) == {name: name != "figure_5" for name in NAMES}
-    entry = manifest.read(folder)["small_tasks_returns"]
+    entry = command_line.read(folder)["small_tasks_returns"]
     assert list(entry["runs"]) == ["own/hopper-stand", "own/walker-run"]
     shutil.rmtree(own / "walker-run")
     make(own, folder)
-    assert list(manifest.read(folder)["small_tasks_returns"]["runs"]) == ["own/hopper-stand"]
+    assert list(command_line.read(folder)["small_tasks_returns"]["runs"]) == ["own/hopper-stand"]
     shutil.rmtree(own / "hopper-stand")
     assert make(own, folder) == {name: name == "figure_1" for name in NAMES}
     assert {path.name for path in folder.iterdir()} == {
@@ -495,7 +493,7 @@ def test_a_figure_without_runs_goes_with_them(own: Path, tmp_path: Path):
 
 def test_manifest_leads_from_a_figure_to_its_function_and_runs(own: Path, tmp_path: Path):
     make(own, tmp_path)
-    entry = manifest.read(tmp_path)["small_tasks_returns"]
+    entry = command_line.read(tmp_path)["small_tasks_returns"]
     assert entry["function"] == "pompc.figures.comparisons.returns"
     digests = {f"own/{run.name}": results.digest(run) for run in sorted(own.iterdir())}
     assert entry["runs"] == digests
@@ -511,7 +509,7 @@ def test_shipped_figures_are_those_of_the_shipped_runs():
     expected = without_data | {
         name for name in registry.FIGURES if len(registry.drawn(name, small))
     }
-    entries = manifest.read(folder)
+    entries = command_line.read(folder)
     assert set(entries) == expected
     named = {name for entry in entries.values() for name in entry["files"]}
     assert {path.name for path in folder.iterdir()} == named | {"manifest.json"}
@@ -558,7 +556,7 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
     table = runs(seeds=3, lams=(1.0, math.inf))
     unfinished = (table["lam"] == 1.0) & (table["seed"] == 2) & (table["env_step"] == 200)
     table = table.loc[~unfinished]  # so that λ = 1 is compared at 100 steps
-    (panel,) = seed_returns.last_returns(table).axes
+    (panel,) = at_hand.last_returns(table).axes
     assert panel.get_title(loc="left") == "Dog Run, after 0.1k to 0.2k environment steps"
     labels = [label.get_text() for label in panel.get_yticklabels()]
     assert labels == ["PO-MPC, λ = 1", "PO-MPC, λ = ∞"]
@@ -576,16 +574,16 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
 
 def test_seeds_are_shown_of_tasks_that_several_agents_ran_if_there_are_any():
     alone = runs(seeds=1).assign(task="walker-walk")
-    assert set(seed_returns.compared_or_all(alone)["task"]) == {"walker-walk"}
+    assert set(at_hand.compared_or_all(alone)["task"]) == {"walker-walk"}
     both = pd.concat([alone, runs(seeds=2, lams=(1.0, 3.0))])
-    assert set(seed_returns.compared_or_all(both)["task"]) == {"dog-run"}
-    assert seed_returns.compared_or_all(alone.iloc[:0]).empty
+    assert set(at_hand.compared_or_all(both)["task"]) == {"dog-run"}
+    assert at_hand.compared_or_all(alone.iloc[:0]).empty
 
 
 def test_bars_of_speed_are_the_benchmark_s_and_stand_beside_the_right_peer():
-    panels = speed.decisions_per_second().axes
-    assert len(panels) == len(speed.TABLES)
-    for panel, path in zip(panels, speed.TABLES, strict=True):
+    panels = public_code.decisions_per_second().axes
+    assert len(panels) == len(public_code.TABLES)
+    for panel, path in zip(panels, public_code.TABLES, strict=True):
         rows = json.loads(path.read_text())["rows"]
         bars = [bar.get_width() for bar in panel.patches]
         assert sorted(bars) == sorted(row["decisions_per_s"] for row in rows)

@@ -14,7 +14,7 @@ import written
 
 from pompc import figures, results
 from pompc.errors import ConfigError
-from pompc.figures import captions, tables
+from pompc.figures import captions
 from pompc.results import published
 from pompc.settings.config import preset_values
 from pompc.settings.fields import Fields
@@ -110,7 +110,7 @@ def broken(run: Path, how: str) -> str:
         return "returns.csv holds an agent that config.json does not"
     if how == "metrics":
         (run / "metrics.csv").write_text("loss\n1.0\n")
-        return "metrics.csv lacks agent or env_step"
+        return "metrics.csv lacks agent, env_step"
     table.write_bytes(b"\xff\xfe\n")
     return "decode"
 
@@ -253,15 +253,6 @@ def test_table_3_is_printed_from_the_presets():
 
 def test_table_2_has_the_methods_as_rows():
     assert list(figures.table_2().index) == ["TD-MPC2", "BMPC", "PO-MPC"]
-
-
-def test_numbers_of_the_paper_are_asked_for_in_vain(tmp_path: Path):
-    with pytest.raises(ConfigError, match="no numbers of Table 4"):
-        tables.paper_numbers(4)
-    path = tmp_path / "numbers.csv"
-    path.write_text("table,value\n1,2\n")
-    with pytest.raises(ConfigError, match=r"'numbers\.csv' lacks the columns page"):
-        tables.paper_numbers(1, path)
 
 
 def test_final_returns_are_of_the_last_step_that_all_seeds_reached(root: Path):

@@ -1,16 +1,19 @@
-"""Decisions per second, with those of the public implementations, from the benchmark's tables."""
+"""Public implementations next to this code: learning curves, and decisions per second."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc import runs
 from pompc.figures import style
+from pompc.figures.curves import curve, finished, limit
+from pompc.figures.tasks import title
+from pompc.results.read_runs import AGENT
 
 _FOLDER = runs.SHIPPED / "runs" / "bench"
 TABLES = {  # of `python -m pompc.bench` -> title of a panel
@@ -20,7 +23,45 @@ TABLES = {  # of `python -m pompc.bench` -> title of a panel
 }
 _OURS = "pompc"
 _PEERS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax"}  # program -> method
-_ROW = 0.19  # inches
+
+
+def public_code(rows: pd.DataFrame) -> Figure:
+    """Draw the returns of public implementations, a panel each, and ours of the same method.
+
+    Thin lines are seeds. A method that this code has not run on the task says so. Rows are as in
+    `pompc.results.Results.peers`.
+    """
+    public, ours = rows.loc[rows["peer"].notna()], rows.loc[rows["peer"].isna()]
+    groups: list[tuple[Any, pd.DataFrame]] = list(public.groupby(["task", "peer", "method"]))
+    with style.settings():
+        figure, axes = style.grid(len(groups), height=2.2)
+        for panel, ((task, peer, method), theirs) in zip(axes.flat, groups, strict=False):
+            panel.set_title(f"{title(task)}, {peer.replace('_', '-')}")
+            _seeds(panel, theirs, "public implementation", color=style.INK, linestyle="--")
+            own = ours.loc[(ours["task"] == task) & (ours["method"] == method)]
+            if own.empty:
+                style.remark(panel, f"not run by this code: {method}")
+            else:
+                look = style.look(*own[AGENT].iloc[0])
+                _seeds(panel, own, look.label, color=look.color)
+            limit(panel, [task])
+        return finished(figure, axes, "return")
+
+
+def returns_beside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean returns that `public_code` draws, one row an implementation."""
+    named = rows.assign(code=rows["peer"].fillna("this code"))
+    by = ["task", "method", "code"]
+    named["seeds"] = named.groupby(by)["seed"].transform("nunique")
+    table = named.pivot_table(index=[*by, "seeds"], columns="env_step", values="return")
+    return table.round().astype("Int64")
+
+
+def _seeds(panel: Axes, rows: pd.DataFrame, label: str, **line: Any) -> None:
+    """Draw every seed as a thin line and their mean as a thick one."""
+    found = curve(rows)
+    panel.plot(found.x, found.scores.T, linewidth=0.7, alpha=0.6, **line)
+    panel.plot(found.x, found.scores.mean(axis=0), linewidth=1.6, label=label, **line)
 
 
 def decisions_per_second() -> Figure:
@@ -29,24 +70,20 @@ def decisions_per_second() -> Figure:
     Behind a bar of ours stands how many times the peer's it is: `tdmpc2-jax`'s with λ = 0,
     `bmpc-jax`'s with λ > 0 where the table has it.
     """
-    tables = {title: _rows(path) for path, title in TABLES.items()}
+    tables = {title: json.loads(path.read_text())["rows"] for path, title in TABLES.items()}
     sizes = [len(table) + 1 for table in tables.values()]
     with style.settings():
-        figure, axes = style.stacked(sizes, _ROW)
+        figure, axes = style.stacked(sizes, 0.19)
         for panel, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
-            _bars(panel, table)
+            _bars(panel, sorted(table, key=_order))
             panel.set_title(title, loc="left")
         axes[-1, 0].set_xlabel("decisions/s")
         return figure
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
-    """Return a table's rows in the order of a panel: peers, then ours by λ and agents."""
-
-    def order(row: dict[str, Any]) -> tuple[Any, ...]:
-        return row["program"] == _OURS, row["lam"], row["agents"]
-
-    return sorted(json.loads(path.read_text())["rows"], key=order)
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Return what a panel's rows are sorted by: peers, then ours by λ and agents."""
+    return row["program"] == _OURS, row["lam"], row["agents"]
 
 
 def _bars(panel: Axes, table: list[dict[str, Any]]) -> None:
