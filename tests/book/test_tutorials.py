@@ -35,7 +35,7 @@ def test_every_tutorial_stands_in_the_table_of_contents():
     contents = (ROOT / "book/_toc.yml").read_text()
     listed = re.findall(r"tutorials/\w+", str(yaml.safe_load(contents)))
     assert sorted(listed) == [f"tutorials/{path.stem}" for path in TUTORIALS]
-    assert len(TUTORIALS) == 7
+    assert len(TUTORIALS) == 8
 
 
 @pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
