@@ -16,7 +16,7 @@ from pompc.algorithm.networks import Params
 from pompc.algorithm.replay import Batch
 from pompc.algorithm.rollout import Rollout, make_rollout
 from pompc.algorithm.update import planners
-from pompc.algorithm.update_model import draw_targets, model_losses
+from pompc.algorithm.update_model import draw_targets, model_losses, weighted
 from pompc.algorithm.update_policy import (
     PolicyInputs,
     loss_weights,
@@ -102,15 +102,15 @@ def model_gradients(
 ) -> Metrics:
     """Return the norm of each loss's gradient on encoder and dynamics, coefficients included."""
     targets = draw_targets(world, state, batch, rollout, tax, jax.random.split(key, 3))
-    names = ["consistency", "reward", "value"] + ["kl_value"] * (targets.kl_q is not None)
 
-    def terms(shared: tuple[Params, Params]) -> Array:
+    def terms(shared: tuple[Params, Params]) -> Metrics:
         model = state.model._replace(encoder=shared[0], dynamics=shared[1])
-        found = model_losses(world, model, batch, rollout, targets, None)
-        return jnp.stack([getattr(world.config, f"{name}_coef") * found[name] for name in names])
+        return model_losses(world, model, batch, rollout, targets, None)
 
     shared = state.model.encoder, state.model.dynamics
-    return _norms("model_grad", names, jax.jacrev(terms)(shared))
+    names = list(jax.eval_shape(terms, shared))
+    jacobian = jax.jacrev(lambda shared: weighted(world.config, terms(shared)))(shared)
+    return _norms("model_grad", names, jacobian)
 
 
 def value_spreads(world: WorldModel, state: AgentState, inputs: PolicyInputs) -> Metrics:

@@ -19,6 +19,7 @@ from pompc.algorithm.optimizers import adam, clip_gradient, follow, model_optimi
 from pompc.algorithm.replay import Batch
 from pompc.algorithm.rollout import Rollout, unroll
 from pompc.algorithm.world_model import ModelParams, WorldModel
+from pompc.settings.config import Config
 
 
 class TDTargets(NamedTuple):
@@ -132,6 +133,11 @@ def model_losses(
     return {name: losses.over_time(world.config, term, batch.mask) for name, term in terms.items()}
 
 
+def weighted(config: Config, terms: Metrics) -> Array:
+    """Return the losses with their coefficients, stacked in their order."""
+    return jnp.stack([getattr(config, f"{name}_coef") * term for name, term in terms.items()])
+
+
 def step_model(
     world: WorldModel,
     state: AgentState,
@@ -146,8 +152,7 @@ def step_model(
 
     def loss(model: ModelParams) -> tuple[Array, Metrics]:
         terms = model_losses(world, model, batch, rollout, targets, keys[3:])
-        weighted = [getattr(config, f"{name}_coef") * term for name, term in terms.items()]
-        return jnp.sum(jnp.stack(weighted)), terms
+        return jnp.sum(weighted(config, terms)), terms
 
     # Without a target Q^λ has no gradient and no optimiser step: pretraining leaves it alone.
     trained = state.model if targets.kl_q is not None else state.model._replace(kl_q=None)

@@ -68,8 +68,7 @@ def hand_over(task: str) -> bytes:
         creator = spec.entry_point
         if isinstance(creator, str):  # "__main__:Target" would be another module there
             creator = load_env_creator(creator)
-        whole: Any = dataclasses.replace(spec, entry_point=creator)
-        return pickle.dumps(CloudpickleWrapper(whole))
+        return pickle.dumps(CloudpickleWrapper(dataclasses.replace(spec, entry_point=creator).make))
     except ConfigError:
         raise
     except Exception as error:  # whatever a user's class holds
@@ -84,7 +83,7 @@ def take_over(task: str, registration: bytes) -> None:
     """
     if registration:
         try:
-            spec = pickle.loads(registration).fn
+            spec = pickle.loads(registration).fn.__self__  # whose `make` it is
         except Exception as error:  # whatever an import raises
             raise _not_there(task, error) from error
         gymnasium.registry[spec.id] = spec

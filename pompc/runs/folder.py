@@ -305,24 +305,36 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
 def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:
     """Return the folder of the page that papermill, our parent process, is writing.
 
-    Its path comes from papermill itself, or is that argument of its command line at which there is
-    a page under way. A path may hold parameters: "runs/{task}/train.ipynb".
+    Its path comes from papermill itself, or is that word of its command line at which there is a
+    page under way, made from another word (or from "-", a pipe).
     """
     parent = psutil.Process().parent()
-    for argument in [injected] if injected else parent.cmdline() if parent else []:
-        with suppress(KeyError, IndexError, AttributeError, ValueError, OSError):
-            page = Path(argument.format(**names))
-            if _is_under_way(page) or (injected and page.is_absolute() and page.parent.is_dir()):
-                return page.parent
+    words = [injected] if injected else parent.cmdline() if parent else []
+    filled = [_filled(word, names) for word in words]
+    for word in filled:
+        page = Path(word)
+        if injected and page.is_absolute() and page.parent.is_dir():
+            return page.parent
+        state = _papermill_state(page)
+        under_way = state.get("output_path") == word and state.get("end_time") is None
+        if under_way and (injected or state.get("input_path") in [*filled, "-"]):
+            return page.parent
     raise ConfigError(
         "run_dir is not given, and nothing tells in which folder this page is written: give "
         "run_dir, the run's folder (papermill takes -p run_dir FOLDER, or --inject-output-path)"
     )
 
 
-def _is_under_way(page: Path) -> bool:
-    """Return whether a file is a page that papermill has begun to execute and not finished."""
-    if not page.is_file() or page.suffix != ".ipynb":
-        return False
-    state = json.loads(page.read_bytes())["metadata"].get("papermill", {})
-    return "output_path" in state and state.get("end_time") is None
+def _filled(path: str, names: Mapping[str, Any]) -> str:
+    """Return a path with its parameters, as in "runs/{task}/train.ipynb", filled in."""
+    with suppress(KeyError, IndexError, AttributeError, ValueError):
+        return path.format(**names)
+    return path
+
+
+def _papermill_state(page: Path) -> dict[str, Any]:
+    """Return what papermill wrote about a page's execution; nothing where there is no page."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if page.suffix == ".ipynb":
+            return json.loads(page.read_bytes())["metadata"]["papermill"]
+    return {}

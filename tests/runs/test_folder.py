@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -95,3 +97,46 @@ def test_outside_of_any_checkout_or_without_git_there_is_none_and_it_is_said(
     assert (facts["commit"], facts["no_commit"], facts["finished"]) == (None, why, True)
     monkeypatch.setenv("PATH", "")
     assert "git cannot be started" in _found()[1]
+
+
+ASK = """
+from pompc import runs
+from pompc.figures import speed, tables
+from pompc.results import scores
+from pompc.sweep import job
+from pompc.theory import replay_buffer
+
+read = [tables.NUMBERS, scores.RANDOM, job.NOTEBOOK, replay_buffer.TABLE, *speed.TABLES]
+print(runs.ROOT, [str(path) for path in read if not path.exists()])
+"""
+
+
+def test_a_wheel_holds_what_is_read_and_writes_where_it_is_called(tmp_path):
+    source, prefix, here = tmp_path / "source", tmp_path / "installed", tmp_path / "here"
+    for name in ("pompc", "runs/appendix-g", "runs/bench", "runs/random"):
+        shutil.copytree(runs.ROOT / name, source / name)
+    (source / "book").mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE", "book/train.ipynb",
+                 "book/paper_numbers.csv"):  # fmt: skip
+        shutil.copy(runs.ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    build = ["wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(tmp_path), str(source)]
+    subprocess.run([*pip, *build], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    place = ["--no-deps", "--ignore-installed", "--prefix", str(prefix), str(wheel)]
+    subprocess.run([*pip, "install", "-q", "--no-warn-script-location", *place], check=True)
+    (packages,) = prefix.rglob("site-packages")
+    here.mkdir()
+    grid = "grid: [{task: cartpole-swingup, preset: laptop}]"
+    (here / "grid.yaml").write_text(grid)
+    asked = [["-c", ASK], ["-m", "pompc.sweep", "grid.yaml", "--backend", "print"]]
+    read, printed = (
+        subprocess.run(
+            [sys.executable, *arguments], cwd=here, capture_output=True, text=True, check=True,
+            env=os.environ | {"PYTHONPATH": str(packages)},
+        ).stdout
+        for arguments in asked
+    )  # fmt: skip
+    assert read.strip() == f"{here} []"
+    assert printed.startswith("mkdir -p runs/grid/cartpole-swingup-")
+    assert f"papermill {prefix / 'share' / 'pompc' / 'book' / 'train.ipynb'} runs/grid/" in printed

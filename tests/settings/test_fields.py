@@ -20,7 +20,7 @@ from pompc.settings.tables import GROUPS
 PACKAGE = runs.ROOT / "pompc"
 PER_AGENT = {name for name, about in settings_of(Fields).items() if about.per_agent}
 # Objects that are no configuration, by the last part of their name, and have such an attribute.
-OTHERS = {"parts", "state", "scales", "optimizers"}
+OTHERS = {"parts", "state", "states", "scales", "optimizers", "hypers"}
 # Reads that give each agent its own value: its key, and the weights `{name}_coef` of model losses.
 ALLOWED = {"groups.py": {"config.seed"}, "update_model.py": {"getattr(config, f'{name}_coef')"}}
 

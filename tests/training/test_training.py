@@ -294,7 +294,11 @@ def test_papermill_runs_the_notebook_and_refuses_a_mistyped_parameter(tmp_path):
 
 
 PAGE = nbformat.v4.new_notebook(
-    metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
+    metadata={
+        "kernelspec": {"name": "python3", "display_name": "", "language": "python"},
+        # Its own execution was killed: that is not the one under way.
+        "papermill": {"input_path": "first.ipynb", "output_path": "page.ipynb", "end_time": None},
+    },
     cells=[
         nbformat.v4.new_code_cell("preset, lam = 'laptop', 1", metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell(
