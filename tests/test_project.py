@@ -22,6 +22,8 @@ import yaml
 
 import pompc
 from pompc import make_env
+from pompc.algorithm import instruments
+from pompc.algorithm.loss_weights import Parts
 from pompc.bench import __main__ as bench
 from pompc.settings import methods
 from pompc.settings.config import Config
@@ -317,3 +319,13 @@ def test_no_file_names_an_index_or_a_home_folder():
         if path.is_file():
             found = FORBIDDEN.search(path.read_text(errors="replace"))
             assert not found, f"{name} holds {found and found[0]!r}"
+
+
+def test_the_page_on_metrics_names_every_column():
+    page = (ROOT / "book/metrics.md").read_text()
+    tables = sorted((ROOT / "runs").rglob("metrics.csv"))
+    stored = {name for path in tables for name in path.open().readline().strip().split(",")}
+    everything = Parts(*[True] * len(Parts._fields))
+    wanted = stored | set(instruments.names(everything))
+    assert len(wanted) > 40
+    assert not {name for name in wanted if f"`{name}`" not in page}
