@@ -14,6 +14,7 @@ from pompc.figures.public_code import returns_beside as returns_beside
 from pompc.figures.registry import draw as draw
 from pompc.figures.registry import show as show
 from pompc.figures.reviewers import aggregates as aggregates
+from pompc.figures.reviewers import improvements as improvements
 from pompc.figures.reviewers import timing as timing
 from pompc.figures.tables import final_returns as final_returns
 from pompc.figures.tables import table_1 as table_1

@@ -15,7 +15,7 @@ from typing import Any
 
 from pompc import results, runs
 from pompc.errors import ConfigError
-from pompc.figures import registry, style
+from pompc.figures import registry, reviewers, style
 from pompc.results import published
 from pompc.runs import files
 
@@ -77,10 +77,14 @@ def _sources(name: str, found: results.Results, curves: Sequence[Path]) -> dict[
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m pompc.figures",
-        description="Draw figures from runs as SVG and PNG; a figure without runs is left out.",
+        description="Draw figures from runs as SVG and PNG; a figure without runs is left out. The "
+        "word scores prints normalised last scores instead.",
         epilog=f"figures: {', '.join(registry.FIGURES)}",
     )
-    parser.add_argument("names", nargs="*", metavar="FIGURE", help="which (default: all)")
+    parser.add_argument("names", nargs="*", metavar="FIGURE",
+                        help="which (default: all), or the word scores")  # fmt: skip
+    parser.add_argument("--json", action="store_true",
+                        help="print scores, of runs and tasks, as rliable takes them")  # fmt: skip
     parser.add_argument("--profile", default="small",
                         help="paper, small, or a folder of runs (default: small)")  # fmt: skip
     parser.add_argument("--published", nargs="+", type=Path, metavar="FILE",
@@ -97,6 +101,13 @@ def _folder(arguments: argparse.Namespace) -> Path:
     return arguments.out or runs.ROOT / "figures" / name
 
 
+def _scores(found: results.Results, as_json: bool) -> str:
+    """Return the score matrices as JSON, or as a table for people."""
+    if as_json:
+        return json.dumps(reviewers.score_matrices(found.returns), ensure_ascii=False)
+    return reviewers.aggregates(found.returns).to_string(index=False)
+
+
 def main(values: Sequence[str]) -> None:
     """Run the command line."""
     arguments = _arguments(values)
@@ -104,6 +115,9 @@ def main(values: Sequence[str]) -> None:
         found = results.collect(arguments.profile)
         for warning in found.warnings:
             print(warning, file=sys.stderr)
+        if arguments.names == ["scores"]:
+            print(_scores(found, arguments.json))
+            return
         folder = _folder(arguments)
         drawn = make(found, folder, arguments.names, published.files(arguments.published))
     except ConfigError as error:

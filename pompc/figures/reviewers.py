@@ -37,9 +37,12 @@ from pompc.figures.tasks import (
     title,
 )  # fmt: skip
 from pompc.results.intervals import (
+    Interval,
     Statistic,
     iqm,
+    optimality_gap,
     performance_profile,
+    probability_of_improvement,
     stratified_bootstrap,
 )  # fmt: skip
 
@@ -162,7 +165,7 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def aggregates(table: pd.DataFrame) -> pd.DataFrame:
-    """Return mean and IQM of the last normalised scores with stratified bootstrap intervals.
+    """Return mean, IQM and optimality gap of the last normalised scores, with their intervals.
 
     No interval stands where a task has one run of the agent. The table has a row a suite and agent
     that has run all of its pooled tasks, λ without a name being PO-MPC.
@@ -175,11 +178,51 @@ def aggregates(table: pd.DataFrame) -> pd.DataFrame:
                 "suite": suite, "agent": name.removeprefix("PO-MPC, "), "tasks": len(tasks),
                 "runs": sum(map(len, last)),
                 "mean": _interval(last, np.mean), "IQM": _interval(last, iqm),
+                "optimality gap": _interval(last, optimality_gap),
             })  # fmt: skip
-    return pd.DataFrame(rows, columns=["suite", "agent", "tasks", "runs", "mean", "IQM"])
+    names = ["suite", "agent", "tasks", "runs", "mean", "IQM", "optimality gap"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def improvements(table: pd.DataFrame, over: tuple[str, float, str]) -> pd.DataFrame:
+    """Return the probability that a run of each agent ends above one of another agent.
+
+    Args:
+        table: returns.
+        over: method, λ and prior of the other agent; suites that lack it are left out.
+    """
+    rows = []
+    for suite, (tasks, shared_rows) in suites(table).items():
+        last = {key: last_scores(part, tasks) for key, part in agents(shared_rows)}
+        for key in [key for key in last if key != over] if over in last else []:
+            found = probability_of_improvement(last[key], last[over], np.random.default_rng(_SEED))
+            label = style.look(*key).label.removeprefix("PO-MPC, ")
+            rows.append({"suite": suite, "agent": label, "probability": _text(found)})
+    return pd.DataFrame(rows, columns=["suite", "agent", "probability"])
+
+
+def score_matrices(table: pd.DataFrame) -> dict[str, Any]:
+    """Return suite -> its tasks, and agent -> last normalised scores `[runs, tasks]` as lists.
+
+    It is what rliable takes. Where tasks have different numbers of runs, the first ones count.
+    """
+    found: dict[str, Any] = {}
+    for suite, (tasks, rows) in suites(table).items():
+        last = {style.look(*key).label: last_scores(part, tasks) for key, part in agents(rows)}
+        found[suite] = {
+            "tasks": list(tasks),
+            "scores": {
+                name: np.stack([one[: min(map(len, scores))] for one in scores], axis=1).tolist()
+                for name, scores in last.items()
+            },
+        }
+    return found
 
 
 def _interval(scores: list[np.ndarray], statistic: Statistic) -> str:
-    found = stratified_bootstrap(scores, statistic, np.random.default_rng(_SEED))
+    return _text(stratified_bootstrap(scores, statistic, np.random.default_rng(_SEED)))
+
+
+def _text(found: Interval) -> str:
     ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.center:.3f}{ends}"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import trim_mean
@@ -48,6 +48,11 @@ def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.asarray(trim_mean(np.asarray(scores, float), 0.25, axis=axis))
 
 
+def optimality_gap(scores: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return how far runs stay below a normalised score of 1 on average. Agarwal et al. (2021)."""
+    return np.mean(np.maximum(0.0, 1.0 - np.asarray(scores, float)), axis=axis)
+
+
 def stratified_bootstrap(
     strata: Sequence[np.ndarray],
     statistic: Statistic,
@@ -77,6 +82,41 @@ def bootstrap_difference(
     return _interval(ours[0] - theirs[0], ours[1] - theirs[1])
 
 
+def probability_of_improvement(
+    first: Sequence[np.ndarray],
+    second: Sequence[np.ndarray],
+    generator: np.random.Generator,
+    resamples: int = RESAMPLES,
+) -> Interval:
+    """Return how often a run of one agent scores more than a run of another on the same task.
+
+    A tie counts half, tasks weigh the same. Agarwal et al. (2021).
+
+    Args:
+        first: the scores `[N_task]` of one agent, a stratum a task.
+        second: those of the other, of the same tasks.
+        generator: of the bootstrap, which redraws both by task.
+        resamples: how often.
+    """
+    pairs = list(zip(first, second, strict=True))
+    shares = [_share_above(np.asarray(a)[None], np.asarray(b)[None])[0] for a, b in pairs]
+    redrawn = [_share_above(*(_redrawn(s, generator, resamples) for s in pair)) for pair in pairs]
+    alone = min(len(scores) for pair in pairs for scores in pair) == 1
+    statistics = np.full(resamples, np.nan) if alone else np.mean(redrawn, axis=0)
+    return _interval(np.asarray(np.mean(shares)), statistics)
+
+
+def _share_above(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the share of pairs `[R]` of `first [R, N]` and `second [R, M]` won by the first."""
+    ours, theirs = first[:, :, None], second[:, None]
+    return np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=(1, 2))
+
+
+def _redrawn(scores: Any, generator: np.random.Generator, resamples: int) -> np.ndarray:
+    scores = np.asarray(scores, float)
+    return scores[generator.integers(len(scores), size=(resamples, len(scores)))]
+
+
 def _resampled(
     strata: Sequence[np.ndarray],
     statistic: Statistic,
@@ -87,9 +127,7 @@ def _resampled(
     arrays = [np.asarray(scores, float) for scores in strata]
     if not arrays or not all(map(len, arrays)):
         raise ConfigError("there are no scores to summarise")
-    drawn = [
-        scores[generator.integers(len(scores), size=(resamples, len(scores)))] for scores in arrays
-    ]
+    drawn = [_redrawn(scores, generator, resamples) for scores in arrays]
     statistics = statistic(_pooled(drawn, axis=1), axis=1)
     if min(map(len, arrays)) == 1:
         statistics = np.full_like(statistics, np.nan)

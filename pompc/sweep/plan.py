@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +20,7 @@ from pompc.errors import ConfigError, nearest
 from pompc.population import cost
 from pompc.population.groups import REPLAY_SHARE, initial_bytes, replay_bytes
 from pompc.settings.config import Config, retired_values
-from pompc.settings.grid import listed
+from pompc.settings.grid import AXES, listed
 from pompc.settings.kinds import options_of
 from pompc.settings.methods import METHODS
 from pompc.training.trained_agent import population_of
@@ -48,6 +49,14 @@ class Sweep(NamedTuple):
     slurm: dict[str, Any]  # parameters of submitit's executor
 
     @property
+    def varied(self) -> list[str]:
+        """Settings that tell jobs apart, besides task, method, λ, prior, seeds and steps."""
+        known = ("task", *AXES, "seed", "seeds", "steps")
+        names = dict.fromkeys(name for job in self.jobs for name in job.settings)
+        values = {name: {str(job.settings.get(name)) for job in self.jobs} for name in names}
+        return [name for name in names if name not in known and len(values[name]) > 1]
+
+    @property
     def agents(self) -> int:
         """The number of agents of all jobs."""
         return sum(len(job.config.agents) for job in self.jobs)
@@ -61,8 +70,8 @@ class Sweep(NamedTuple):
 def load(path: str | Path) -> Sweep:
     """Read a sweep.
 
-    The file holds `grid`, a list of entries; each is parameters of `book/train.ipynb`, with a list
-    of tasks under `task`, and takes what it does not name from `settings`. Optional: `about`, a
+    The file holds `grid`, a list of entries; each is parameters of `book/train.ipynb`, and takes
+    what it does not name from `settings`. Any of them may be a list. Optional: `about`, a
     sentence; `runs`, the folder of the runs (default `runs/<name of the file>`, seen from the
     checkout); `agents_per_job`, at most; `device`, what a job will run on (`memory_gb`, default
     this machine's; `tflops` for an estimate of hours); `slurm`, parameters of submitit's executor.
@@ -147,18 +156,23 @@ def _check_names(given: Any, allowed: Sequence[str], where: str) -> None:
 def _entry(
     settings: Mapping[str, Any], per_job: int | None, memory: float
 ) -> Iterator[tuple[Config, dict[str, Any]]]:
-    """Yield configuration and parameters of each job of one entry."""
+    """Yield configuration and parameters of each job of one entry.
+
+    Methods, λ and priors in a list are agents of one job; any other list makes jobs of its own.
+    """
     settings = dict(settings)
     tasks = listed(settings.pop("task", None))
     if tasks == [None]:
         raise ConfigError("it names no task")
     if "run_dir" in settings:
         raise ConfigError("run_dir is chosen by the sweep; `runs` names the folder of all its runs")
-    for task in tasks:
-        groups = population_of(Config(task, **settings)).groups
+    lists = [name for name in settings if name not in AXES and isinstance(settings[name], list)]
+    for task, *values in product(tasks, *(settings[name] for name in lists)):
+        point = settings | dict(zip(lists, values, strict=True))
+        groups = population_of(Config(task, **point)).groups
         largest = max(replay_bytes(group) + initial_bytes(group) for group in groups)
         most = max(1, int(memory * REPLAY_SHARE // largest))
-        yield from _split(task, settings, min(per_job or most, most))
+        yield from _split(task, point, min(per_job or most, most))
 
 
 def _split(

@@ -20,12 +20,13 @@ from pompc.training.progress import duration
 def table(sweeps: Sequence[Sweep]) -> pd.DataFrame:
     """Return the grid, one row for each task, method, λ and prior of each job.
 
-    Columns: `sweep`, `job`, `task`, `method`, `lam`, `prior`, `seeds` (how many), `state` (done,
+    Columns: `sweep`, `job`, `task`, `method`, `lam`, `prior`, any other setting that varies,
+    `seeds` (how many), `state` (done,
     running, waiting or failed), `env_step` and `return` (mean over seeds) of the newest
     evaluation, `time left`, and `cause` of a failure.
     """
     return pd.DataFrame(
-        [row for sweep in sweeps for one in sweep.jobs for row in _rows(sweep.name, one)]
+        [row for sweep in sweeps for one in sweep.jobs for row in _rows(sweep, one)]
     )
 
 
@@ -49,7 +50,7 @@ def summary(sweep: Sweep) -> str:
     return f"{line}; {sweep.hours:,.0f} hours of a device that sustains {sweep.tflops:g} TFLOP/s"
 
 
-def _rows(name: str, one: Job) -> list[dict[str, Any]]:
+def _rows(sweep: Sweep, one: Job) -> list[dict[str, Any]]:
     """Return the rows of one job."""
     state, path = job.state(one.folder), one.folder / "returns.csv"
     table = runs.read_table(path).to_dict("records") if path.exists() else []
@@ -63,7 +64,8 @@ def _rows(name: str, one: Job) -> list[dict[str, Any]]:
         mine = [row for row in newest
                 if cell == tuple(row[key] for key in CELL) and row["seed"] in seeds]  # fmt: skip
         rows.append({
-            "sweep": name, "job": one.folder.name, **dict(zip(CELL, cell, strict=True)),
+            "sweep": sweep.name, "job": one.folder.name, **dict(zip(CELL, cell, strict=True)),
+            **{name: getattr(one.config, name) for name in sweep.varied},
             "seeds": len(seeds), "state": state.name,
             "env_step": mine[0]["env_step"] if mine else 0,
             "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,

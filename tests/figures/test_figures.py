@@ -613,3 +613,19 @@ def test_instruments_are_drawn_by_run(tmp_path):
     assert [[len(line) for line in panel] for panel in lines] == [[9, 9], [9, 0]]
     np.testing.assert_allclose(lines[1][0], 2.0)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["KL", "value"]
+
+
+def test_scores_are_printed_as_a_matrix_of_runs_and_tasks(own: Path, capsys):
+    """The last score of each seed, divided by 1000, for each agent and task."""
+    command_line.main(["scores", "--json", "--profile", str(own)])
+    (suite,) = json.loads(capsys.readouterr().out).values()
+    returns = results.collect(str(own)).returns.sort_values("env_step")
+    last = returns.groupby(["method", "lam", "prior", "task", "seed"])["return"].last()
+    assert suite["scores"]
+    for agent, matrix in suite["scores"].items():
+        assert np.shape(matrix)[1] == len(suite["tasks"])
+        first = next(key for key, _ in curves.agents(returns) if style.look(*key).label == agent)
+        found = last[first].unstack("task")[suite["tasks"]].to_numpy()[: len(matrix)]
+        np.testing.assert_allclose(np.array(matrix) * 1000, found)
+    command_line.main(["scores", "--profile", str(own)])
+    assert "optimality gap" in capsys.readouterr().out

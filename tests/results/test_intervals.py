@@ -147,3 +147,35 @@ def test_nothing_to_summarise_is_said():
         intervals.stratified_bootstrap([], np.mean, np.random.default_rng())
     with pytest.raises(ConfigError, match="must have a width"):
         intervals.normalise(np.ones(3), low=1.0, high=1.0)
+
+
+def test_probability_of_improvement_is_mann_whitneys(generator: np.random.Generator):
+    """By task U / (N M), of which tasks weigh the same; its interval is that of naive redraws."""
+    first = [np.round(generator.normal(size=n), 1) for n in (4, 5)]
+    second = [np.round(generator.normal(size=n), 1) for n in (3, 6)]
+    found = intervals.probability_of_improvement(first, second, np.random.default_rng(3))
+    shares = [
+        stats.mannwhitneyu(a, b).statistic / (len(a) * len(b))
+        for a, b in zip(first, second, strict=True)
+    ]
+    np.testing.assert_allclose(found.center, np.mean(shares))
+    redrawn = []
+    for _ in range(2000):
+        wins = [
+            stats.mannwhitneyu(generator.choice(a, len(a)), generator.choice(b, len(b))).statistic
+            / (len(a) * len(b))
+            for a, b in zip(first, second, strict=True)
+        ]
+        redrawn.append(np.mean(wins))
+    np.testing.assert_allclose(
+        [found.low, found.high], np.quantile(redrawn, [0.025, 0.975]), atol=0.05
+    )
+    alone = intervals.probability_of_improvement(
+        [np.ones(1)], [np.zeros(3)], np.random.default_rng(0)
+    )
+    assert alone.center == 1.0
+    assert np.isnan(alone.low)
+
+
+def test_optimality_gap_counts_what_is_missing_to_1():
+    assert intervals.optimality_gap(np.array([0.5, 1.5, 0.9])) == pytest.approx((0.5 + 0 + 0.1) / 3)

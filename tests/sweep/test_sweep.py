@@ -136,6 +136,20 @@ def test_what_is_too_large_is_split_without_losing_or_doubling_an_agent(write, m
         assert Config(**one.settings).to_json() == one.config.to_json()
 
 
+def test_any_setting_varies_and_is_told_apart(write):
+    """Lists of λ are agents of one job, other lists are jobs; the grid says which is which."""
+    sweep = write([{"lam": [0, 1], "horizon": [1, 3], "prior_rate": [1, 0.01]}, {"lam": 9}])
+    assert [len(one.config.agents) for one in sweep.jobs] == [2, 2, 2, 2, 1]
+    found = [(one.config.horizon, one.config.agents[1].prior_rate) for one in sweep.jobs[:4]]
+    assert found == [(1, 1.0), (1, 0.01), (3, 1.0), (3, 0.01)]
+    assert len({one.folder for one in sweep.jobs}) == 5
+    table = status.table([sweep])
+    assert list(table["horizon"]) == [1] * 4 + [3] * 4 + [3]
+    assert list(table["prior_rate"]) == [1, 1, 0.01, 0.01] * 2 + [1]
+    with pytest.raises(ConfigError, match="elites is 999 but must be"):
+        write([{"elites": [4, 999]}])
+
+
 def test_memory_bounds_the_agents_of_a_job(write):
     grid = [{"seeds": 4, "steps": 200_000, "buffer_size": 100_000}]
     assert len(write(grid, device={"memory_gb": 1.0}).jobs) == 1
