@@ -108,7 +108,7 @@ def model_gradients(
         return model_losses(world, model, batch, rollout, targets, None)
 
     shared = state.model.encoder, state.model.dynamics
-    names = list(jax.eval_shape(terms, shared))
+    names = ["consistency", "reward", "value"] + ["kl_value"] * (targets.kl_q is not None)
     jacobian = jax.jacrev(lambda shared: weighted(world.config, terms(shared)))(shared)
     return _norms("model_grad", names, jacobian)
 
