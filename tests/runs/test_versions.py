@@ -48,7 +48,7 @@ def test_a_run_of_the_oldest_format_goes_on(oldest):
     assert found.decision == 60
     assert found.learners.states[0].hypers == hypers(population.agents[0])
     assert int(found.learners.buffers[0].rows) == 60
-    Log(programs, oldest).load(found.log)
+    Log(programs, oldest, print).load(found.log)
 
 
 @pytest.fixture
@@ -132,8 +132,10 @@ def test_an_interval_of_other_metrics_is_begun_anew(small, tmp_path):
     population = make_population([small()], OBSERVATIONS, ACTIONS)
 
     def log_of(*names):
-        programs: Any = SimpleNamespace(metric_names=(names,), population=population)
-        return Log(programs, tmp_path)
+        programs: Any = SimpleNamespace(
+            metric_names=(names,), instrument_names=((),), population=population
+        )
+        return Log(programs, tmp_path, print)
 
     before = log_of("a", "b")
     before.add(1, [jnp.array([[2.0, 4.0]])])
