@@ -101,12 +101,12 @@ def test_outside_of_any_checkout_or_without_git_there_is_none_and_it_is_said(
 
 ASK = """
 from pompc import runs
-from pompc.figures import speed, tables
+from pompc.figures import public_code, tables
 from pompc.results import scores
 from pompc.sweep import job
 from pompc.theory import replay_buffer
 
-read = [tables.NUMBERS, scores.RANDOM, job.NOTEBOOK, replay_buffer.TABLE, *speed.TABLES]
+read = [tables.NUMBERS, scores.RANDOM, job.NOTEBOOK, replay_buffer.TABLE, *public_code.TABLES]
 print(runs.ROOT, [str(path) for path in read if not path.exists()])
 """
 
