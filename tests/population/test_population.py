@@ -144,8 +144,13 @@ def _copy(tree):
 
 
 def _difference(first, second):
-    pairs = zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True)
-    return max(float(np.abs(np.asarray(a, float) - np.asarray(b, float)).max()) for a, b in pairs)
+    """Return the largest difference of two trees, relative where numbers are above 1."""
+
+    def of(a, b):
+        a, b = np.asarray(a, float), np.asarray(b, float)
+        return float((np.abs(a - b) / np.maximum(1.0, np.abs(a))).max())
+
+    return max(map(of, jax.tree.leaves(first), jax.tree.leaves(second)))
 
 
 DEVICES = """
