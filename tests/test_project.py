@@ -324,7 +324,7 @@ def test_no_file_names_an_index_or_a_home_folder():
 def test_the_page_on_metrics_names_every_column():
     page = (ROOT / "book/metrics.md").read_text()
     tables = sorted((ROOT / "runs").rglob("metrics.csv"))
-    stored = {name for path in tables for name in path.open().readline().strip().split(",")}
+    stored = {name for path in tables for name in path.read_text().split("\n")[0].split(",")}
     everything = Parts(*[True] * len(Parts._fields))
     wanted = stored | set(instruments.names(everything))
     assert len(wanted) > 40
