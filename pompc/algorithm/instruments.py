@@ -10,7 +10,7 @@ from jax import Array
 from pompc.algorithm import losses
 from pompc.algorithm.agent import AgentState
 from pompc.algorithm.loss_weights import Parts
-from pompc.algorithm.losses import Metrics, masked_mean
+from pompc.algorithm.losses import Metrics, masked_mean, masked_mean_and_std
 from pompc.algorithm.maths import percentile_range
 from pompc.algorithm.networks import Params
 from pompc.algorithm.replay import Batch
@@ -48,8 +48,7 @@ def measure(world: WorldModel, state: AgentState, batch: Batch, parts: Parts) ->
     found = policy_gradients(world, state, batch, inputs, parts)
     found |= model_gradients(world, state, batch, rollout, tax, keys[1])
     if tax is not None:
-        mean = masked_mean(tax, batch.mask)
-        spread = jnp.sqrt(masked_mean(jnp.square(tax - mean), batch.mask))
+        mean, spread = masked_mean_and_std(tax, batch.mask)
         found |= {"tax_mean": mean, "tax_std": spread}
     if parts.value:
         found |= value_spreads(world, state, inputs)

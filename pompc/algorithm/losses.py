@@ -50,6 +50,12 @@ def masked_mean(values: Array, mask: Array, at_least: float = 0.0) -> Array:
     return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), at_least)
 
 
+def masked_mean_and_std(values: Array, mask: Array) -> tuple[Array, Array]:
+    """Return mean and standard deviation of `[H, B]` where `mask` is 1."""
+    mean = masked_mean(values, mask)
+    return mean, jnp.sqrt(masked_mean(jnp.square(values - mean), mask))
+
+
 def consistency_loss(predicted: Array, encoded: Array) -> Array:
     """Return the mean squared error `[H, B]` of latents `[H, B, Z]` (TD-MPC2, Eq. 3 there)."""
     return jnp.mean(jnp.square(predicted - encoded), axis=-1)

@@ -12,7 +12,7 @@ from jax import Array
 from pompc.algorithm import losses
 from pompc.algorithm.agent import AgentState, Scales
 from pompc.algorithm.loss_weights import Hypers, Parts
-from pompc.algorithm.losses import Metrics, PolicyTerms, masked_mean
+from pompc.algorithm.losses import Metrics, PolicyTerms, masked_mean, masked_mean_and_std
 from pompc.algorithm.maths import (
     Gaussian,
     entropy,
@@ -103,8 +103,7 @@ def step_kl_scale(
     """Update S_KL, once an update: the same one serves Eq. (17) and (18)."""
     kl = policy_kl(world, state, rollout.latents[:-1], planner)
     scale = update_scale(state.scales.kl, kl[0], world.config.scale_rate)
-    mean = masked_mean(kl, batch.mask)
-    spread = jnp.sqrt(masked_mean(jnp.square(kl - mean), batch.mask))
+    mean, spread = masked_mean_and_std(kl, batch.mask)
     state = state._replace(scales=state.scales._replace(kl=scale))
     return state, {"kl_mean": mean, "kl_std": spread, "scale_kl": scale}
 

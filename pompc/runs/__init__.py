@@ -10,10 +10,10 @@ from pompc.runs.folder import cut_tables as cut_tables
 from pompc.runs.folder import load_episodes as load_episodes
 from pompc.runs.folder import load_metrics as load_metrics
 from pompc.runs.folder import load_runs as load_runs
-from pompc.runs.folder import notebook_config as notebook_config
 from pompc.runs.folder import open_run as open_run
 from pompc.runs.folder import read_config as read_config
 from pompc.runs.folder import read_provenance as read_provenance
 from pompc.runs.folder import read_table as read_table
 from pompc.runs.folder import write_config as write_config
 from pompc.runs.folder import write_provenance as write_provenance
+from pompc.runs.page import notebook_config as notebook_config
