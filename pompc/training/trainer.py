@@ -19,6 +19,7 @@ from pompc.population.programs import make_programs
 from pompc.runs import lock, room
 from pompc.runs.checkpoint import Checkpoints, Snapshot
 from pompc.runs.files import reporting_full_disk
+from pompc.runs.folder import IDENTITY
 from pompc.runs.signals import Interrupted, Interruption
 from pompc.settings.config import Config
 from pompc.training.decision import close_episodes, decide, discard_episodes, first_feedback
@@ -93,12 +94,7 @@ class _Training:
     """One run: the programs, the environments, and the clocks and tables around them."""
 
     def __init__(
-        self,
-        config: Config,
-        population: Population,
-        vector: Vector,
-        folder: Path,
-        hooks: Hooks,
+        self, config: Config, population: Population, vector: Vector, folder: Path, hooks: Hooks
     ) -> None:
         self.config, self.vector, self.folder = config, vector, folder
         self.hooks = hooks
@@ -300,4 +296,4 @@ class _Training:
 
 
 def _identity(agent: Config) -> dict[str, Any]:
-    return {name: getattr(agent, name) for name in ("task", "method", "lam", "prior", "seed")}
+    return {name: getattr(agent, name) for name in IDENTITY}
