@@ -237,7 +237,7 @@ def step_policy(
     if parts.value:
         metrics["scale_value"] = state.scales.value
     if parts.budget:
-        metrics["lam"] = weights.kl_weight
+        metrics["kl_weight"] = weights.kl_weight
     return state, metrics | _sample_metrics(before, inputs.noise, mask)
 
 

@@ -91,7 +91,7 @@ def test_the_slope_is_the_gradient_of_the_policy_s_value(small):
     after, _, metrics = update.update(world, state, batch, needed, jnp.bool_(False))
     assert after.scales.value_slope > 0
     low, high = losses.BUDGET_LIMITS
-    assert low <= metrics["lam"] <= high
+    assert low <= metrics["kl_weight"] <= high
 
 
 def test_the_reference_is_the_average_of_the_priors(small):
