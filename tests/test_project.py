@@ -25,6 +25,7 @@ from pompc import make_env
 from pompc.algorithm import instruments
 from pompc.algorithm.loss_weights import Parts
 from pompc.bench import __main__ as bench
+from pompc.runs.folder import IDENTITY
 from pompc.settings import methods
 from pompc.settings.config import Config
 from pompc.settings.fields import Fields
@@ -328,4 +329,6 @@ def test_the_page_on_metrics_names_every_column():
     everything = Parts(*[True] * len(Parts._fields))
     wanted = stored | set(instruments.names(everything))
     assert len(wanted) > 40
+    # `load_metrics` adds who an agent is.
+    assert not wanted & set(IDENTITY)
     assert not {name for name in wanted if f"`{name}`" not in page}

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -180,33 +180,37 @@ def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, 
     files.write_text(path, text.getvalue())
 
 
-def load_runs(path: str | Path) -> pd.DataFrame:
+def load_runs(path: str | Path, settings: Collection[str] = ()) -> pd.DataFrame:
     """Return the evaluations below `path`, one row each, with the run's folder in `run`.
 
     Every setting in which the agents of the runs differ is a column, too.
 
     Args:
         path: a run, or a folder that holds runs at any depth.
+        settings: names of those that are columns even where no agents differ.
 
     Raises:
         ConfigError: if there is none.
     """
-    return _load(Path(path), "returns.csv", read_table)
+    return _load(Path(path), "returns.csv", read_table, settings)
 
 
-def load_metrics(path: str | Path) -> pd.DataFrame:
+def load_metrics(path: str | Path, settings: Collection[str] = ()) -> pd.DataFrame:
     """Return the rows of metrics.csv below `path`, with the columns that `load_runs` adds.
 
     Args:
         path: a run, or a folder that holds runs at any depth.
+        settings: as in `load_runs`.
 
     Raises:
         ConfigError: if there is none.
     """
-    return _load(Path(path), "metrics.csv", _read_metrics)
+    return _load(Path(path), "metrics.csv", _read_metrics, settings)
 
 
-def _load(root: Path, name: str, read: Callable[[Path], pd.DataFrame]) -> pd.DataFrame:
+def _load(
+    root: Path, name: str, read: Callable[[Path], pd.DataFrame], kept: Collection[str]
+) -> pd.DataFrame:
     found = sorted(path for path in root.rglob(name) if files.whole_lines(path))
     if not found:
         raise ConfigError(f"no run found in {str(root)!r}: there is no {name} below it")
@@ -215,7 +219,7 @@ def _load(root: Path, name: str, read: Callable[[Path], pd.DataFrame]) -> pd.Dat
     pairs = zip(tables, found, strict=True)
     joined = pd.concat([_with_settings(table, path.parent) for table, path in pairs])
     counts = joined.drop(columns=[*own]).nunique()
-    same = [column for column, count in counts.items() if count < 2]
+    same = [column for column, count in counts.items() if count < 2 and column not in kept]
     return joined.drop(columns=same).reset_index(drop=True)
 
 

@@ -30,7 +30,6 @@ from pompc.figures import (
     at_hand,
     curves,
     episode_rewards,
-    instruments,
     learning_curve,
     public_code,
     registry,
@@ -597,22 +596,6 @@ def test_bars_of_speed_are_the_benchmark_s_and_stand_beside_the_right_peer():
             ours = name.startswith("λ")
             times = [f"{rate / rates[peer]:.1f}", "×"] if ours and peer in rates else []
             assert told[name] == [f"{rate:.3g}", *times]
-
-
-def test_instruments_are_drawn_by_run(tmp_path):
-    """Two runs, one of which lacks a column: its line is left out, its panel is not."""
-    steps = np.arange(500, 5000, 500)
-    rows = [
-        pd.DataFrame({"run": run, "env_step": steps, "policy_grad_kl": value,
-                      "policy_grad_value": other})
-        for run, value, other in (("a", 1.0, 0.5), ("b", 2.0, np.nan))
-    ]  # fmt: skip
-    columns = {"policy_grad_kl": "KL", "policy_grad_value": "value"}
-    figure = instruments.over_steps(pd.concat(rows), {"a": "λ = 1", "b": "λ = ∞"}, columns, "norm")
-    lines = [[line.get_ydata() for line in axes.get_lines()] for axes in figure.axes]
-    assert [[len(line) for line in panel] for panel in lines] == [[9, 9], [9, 0]]
-    np.testing.assert_allclose(lines[1][0], 2.0)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["KL", "value"]
 
 
 def test_scores_are_printed_as_a_matrix_of_runs_and_tasks(own: Path, capsys):

@@ -1,0 +1,226 @@
+"""What one change of PO-MPC does: each treatment, what was predicted of it, what runs say.
+
+A treatment is the settings in which it differs from the preset `laptop` on `walker-run`. The
+predictions were written before the runs of `sweeps/lambda.yaml`; their verdicts follow the rules of
+`pompc.figures.evidence`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pompc import runs
+from pompc.figures import style
+from pompc.figures.curves import short_steps
+from pompc.figures.evidence import CANNOT_TELL, CONTRADICTS, NOT_RUN, SEEDS, SUPPORTS, judge
+from pompc.results.intervals import bootstrap_difference, iqm
+from pompc.settings.config import Config
+
+_TASK = {"task": "walker-run", "preset": "laptop", "steps": 100_000, "evaluate_every": 20_000}
+_FREE = ("seed", "seeds", "matmul_precision")  # on a CPU, precision has one value
+_SETTINGS = tuple(f.name for f in dataclasses.fields(Config) if f.name not in _FREE)
+_HIGHEST = 1000.0  # return of a task of dm_control
+_AVERAGED = 0.01  # `prior_rate` of an averaged prior
+MEASURED = ("kl_mean", "kl_to_plans", "policy_grad_kl", "policy_grad_value", "consistency_loss",
+            "kl_weight")  # fmt: skip
+TREATMENTS: dict[str, Mapping[str, Any]] = {
+    "TD-MPC2": {"method": "tdmpc2"},
+    "BMPC": {"method": "bmpc"},
+    "BMPC, Variant 3": {"method": "bmpc_v3"},
+    "λ = 0": {"lam": 0.0},
+    "λ = 0.03": {"lam": 0.03},
+    "λ = 0.1": {"lam": 0.1},
+    "λ = 1": {"lam": 1.0},
+    "λ = 9": {"lam": 9.0},
+    "λ = ∞": {"lam": math.inf},
+    "budget 0.5": {"method": "pompc_budget", "kl_budget": 0.5},
+    "budget 0.1": {"method": "pompc_budget", "kl_budget": 0.1},
+    "λ = 1, averaged prior": {"lam": 1.0, "prior_rate": _AVERAGED},
+    "λ = 1, Q^λ apart": {"lam": 1.0, "kl_value_trains_model": False},
+    "λ = 1, no KL in Q": {"lam": 1.0, "kl_in_target": False},
+    "λ = ∞, averaged prior": {"lam": math.inf, "prior_rate": _AVERAGED},
+    "λ = ∞, mean of two Q": {"lam": math.inf, "target_heads": "mean_pair"},
+}
+
+
+class Prediction(NamedTuple):
+    """What was said of a treatment before its runs: a range of a measure, or more than another."""
+
+    treatment: str
+    words: str
+    measure: str = "return"  # a column of `gather`
+    others: tuple[str, ...] = ()  # whose measure, pooled, it exceeds; none: see `low` and `high`
+    matching: bool = False  # whether a little less than the other is as good
+    low: float = -math.inf
+    high: float = math.inf
+
+
+PREDICTIONS = (
+    Prediction("λ = 0.03", "returns at least those of λ = 0.1", others=("λ = 0.1",), matching=True),
+    Prediction("λ = 1, Q^λ apart", "consistency loss at most 4.5e-4", "consistency_loss",
+               high=4.5e-4),
+    Prediction("λ = 1, Q^λ apart", "returns higher than with λ = 1", others=("λ = 1",)),
+    Prediction("λ = 1, no KL in Q", "returns higher than with λ = 1", others=("λ = 1",)),
+    Prediction("λ = ∞, mean of two Q", "half of Variant 3's lead over λ = ∞: returns higher than "
+               "those of both together", others=("λ = ∞", "BMPC, Variant 3")),
+    Prediction("λ = 1, averaged prior", "KL to the reference at most 1 nat", "kl_mean", high=1.0),
+    Prediction("λ = 1, averaged prior", "returns at least those of λ = 1", others=("λ = 1",),
+               matching=True),
+    Prediction("λ = ∞, averaged prior", "returns higher than with λ = ∞", others=("λ = ∞",)),
+    Prediction("budget 0.5", "λ near 0.13, within a factor of 1.5", "kl_weight", low=0.13 / 1.5,
+               high=0.13 * 1.5),
+    Prediction("budget 0.5", "returns at least those of λ = 0.1", others=("λ = 0.1",),
+               matching=True),
+    Prediction("budget 0.1", "λ near 0.3, within a factor of 1.5", "kl_weight", low=0.2, high=0.45),
+)  # fmt: skip
+
+
+def load(*folders: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return evaluations and metrics of the runs below folders, with every setting as a column.
+
+    Raises:
+        ConfigError: if a folder holds no run.
+    """
+    returns, metrics = (
+        pd.concat([load(folder, _SETTINGS) for folder in folders])
+        for load in (runs.load_runs, runs.load_metrics)
+    )
+    return returns, metrics
+
+
+def gather(returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return a row a treatment and seed of what `load` returns.
+
+    Columns: `treatment`, `seed`, the last `return` and `return_policy`, `lead` (the one minus the
+    other), and means of `MEASURED`, columns of metrics.csv, over the last fifth of training. NaN
+    is what a run did not measure.
+    """
+    parts = [_of_treatment(name, returns, metrics) for name in TREATMENTS]
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(lead=table["return"] - table["return_policy"])
+
+
+def _of_treatment(name: str, returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
+    own, measured = (_only(table, TREATMENTS[name]) for table in (returns, metrics))
+    ends = own.loc[own["env_step"] == _TASK["steps"], ["seed", "return", "return_policy"]]
+    late = measured.loc[measured["env_step"] > 0.8 * _TASK["steps"]]
+    means = late.reindex(columns=["seed", *MEASURED]).groupby("seed").mean()
+    return ends.drop_duplicates("seed").merge(means, on="seed").assign(treatment=name)
+
+
+def _only(table: pd.DataFrame, changed: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the rows of agents that have exactly the settings of a treatment."""
+    wanted = Config(**_TASK, **changed)
+    return table.loc[np.logical_and.reduce([table[n] == getattr(wanted, n) for n in _SETTINGS])]
+
+
+def verdicts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return each prediction with its seeds, the measured number and its verdict.
+
+    Args:
+        table: what `gather` returns.
+    """
+    generator = np.random.default_rng(0)
+    rows = [
+        {"change": one.treatment, "predicted": one.words, **_verdict(one, table, generator)}
+        for one in PREDICTIONS
+    ]
+    return pd.DataFrame(rows)
+
+
+def _verdict(
+    one: Prediction, table: pd.DataFrame, generator: np.random.Generator
+) -> dict[str, str]:
+    """Return seeds, number and verdict of a prediction."""
+    own, *others = (
+        table.loc[table["treatment"] == name, one.measure].dropna().to_numpy(float)
+        for name in (one.treatment, *one.others)
+    )
+    seeds = [len(scores) for scores in (own, *others)]
+    if not min(seeds):
+        return {"seeds": "", "measured": "", "verdict": NOT_RUN}
+    if others:
+        difference = bootstrap_difference(
+            [own / _HIGHEST], [scores / _HIGHEST for scores in others], iqm, generator
+        )
+        center, low, high = (_HIGHEST * float(end) for end in difference)
+        measured, verdict = (
+            f"{center:+.0f} [{low:+.0f}, {high:+.0f}]",
+            judge(difference, one.matching),
+        )
+    else:
+        measured = f"{own.mean():.2g} [{own.min():.2g}, {own.max():.2g}]"
+        verdict = SUPPORTS if one.low <= own.mean() <= one.high else CONTRADICTS
+    if min(seeds) < SEEDS:
+        verdict = f"{CANNOT_TELL}: few seeds"
+    return {"seeds": " and ".join(map(str, seeds)), "measured": measured.replace("-", "−"),
+            "verdict": verdict}  # fmt: skip
+
+
+def summary(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """Return means over seeds of columns of `gather`, named in words, a row a treatment."""
+    ran = table.groupby("treatment", sort=False)
+    means = {words: ran[name].mean() for name, words in columns.items()}
+    return pd.DataFrame({"seeds": ran.size()} | means)
+
+
+def by_treatment(table: pd.DataFrame, columns: Mapping[str, str], log: bool = False) -> Figure:
+    """Draw columns of `gather`: a panel each, a row a treatment, a point a seed, a bar their mean.
+
+    Args:
+        table: what `gather` returns.
+        columns: names of columns and the titles of their panels.
+        log: whether the axes are logarithmic.
+    """
+    ran = table.dropna(subset=list(columns), how="all")
+    names = [name for name in TREATMENTS if name in set(ran["treatment"])]
+    with style.settings():
+        figure, axes = style.panels(
+            1, len(columns), style.WIDTH / len(columns), 0.21 * len(names) + 0.4, sharey=True
+        )
+        for panel, (column, title) in zip(axes.flat, columns.items(), strict=True):
+            for place, name in enumerate(names):
+                own, color = ran.loc[ran["treatment"] == name, column], _color(name)
+                panel.plot(own, [place] * len(own), "o", color=color, markersize=4.5, alpha=0.7,
+                           markeredgewidth=0)  # fmt: skip
+                panel.plot(own.mean(), place, "|", color=color, markersize=10, markeredgewidth=2)
+            panel.set_title(title, loc="left")
+            panel.set_xscale("log" if log else "linear")
+        axes[0, 0].set_yticks(range(len(names)), names)
+        axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
+        return figure
+
+
+def _color(treatment: str) -> str:
+    settings = TREATMENTS[treatment]
+    method, lam = settings.get("method", "pompc"), settings.get("lam", 1.0)
+    return style.look(method, lam, "reverse_kl").color
+
+
+def over_steps(metrics: pd.DataFrame, column: str, label: str) -> Figure:
+    """Draw a column of metrics.csv over environment steps, a line a treatment and seed.
+
+    Args:
+        metrics: what `load` returns.
+        column: its name; runs without it are left out.
+        label: of the axis.
+    """
+    with style.settings():
+        figure, axes = style.panels(1, 1, style.WIDTH, 2.0)
+        for name, changed in TREATMENTS.items():
+            rows = _only(metrics, changed).dropna(subset=[column])
+            for _, own in rows.groupby("seed"):
+                smooth = own[column].rolling(5, min_periods=1).mean()
+                axes[0, 0].plot(own["env_step"], smooth, color=_color(name), label=name, alpha=0.8)
+        axes[0, 0].xaxis.set_major_formatter(short_steps)
+        axes[0, 0].set(xlabel="environment steps", ylabel=label)
+        style.legend(figure)
+        return figure
