@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from pompc.figures.tasks import hours, title
-from pompc.results.read_runs import CELL, Results
+from pompc.results.read_runs import CELL, CHANGES, Results
 from pompc.settings.config import preset_values
 
 _COMMAND = "python -m pompc.sweep sweeps/"
@@ -72,7 +72,7 @@ def origin(table: pd.DataFrame) -> str:
     """Return in a sentence or two how runs were made: seeds, steps, preset, commit."""
     if table.empty:
         return "It was not run."
-    cells: Any = table.groupby(CELL)
+    cells: Any = table.groupby([*CELL, *({CHANGES} & set(table))])
     seeds, steps = _span(cells["seed"].nunique()), _span(cells["env_step"].max())
     unfinished = len(set(table.loc[~table["finished"].astype(bool), "run"]))
     parts = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,8 +15,12 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from pompc.figures import style
 from pompc.figures.tasks import averaged, ordered, score_range, title
 from pompc.results.intervals import Interval, mean_interval
-from pompc.results.read_runs import AGENT
+from pompc.results.read_runs import AGENT, CELL, CHANGES
+from pompc.runs.folder import IDENTITY
+from pompc.settings.config import Config
 
+Agent = tuple[str, float, str, str]  # method, λ, prior, changes
+_SETTINGS = {field.name for field in dataclasses.fields(Config)} - {*IDENTITY, "seeds", "steps"}
 _MARKED = 15  # a curve of at most as many evaluations shows each
 
 
@@ -26,15 +31,31 @@ class Curve(NamedTuple):
     scores: np.ndarray  # [N, S], a row a seed
 
 
-def agents(table: pd.DataFrame) -> Iterator[tuple[tuple[str, float, str], pd.DataFrame]]:
-    """Yield `(method, lam, prior)` and rows of each agent: baselines first, then PO-MPC by λ."""
-    groups: list[tuple[Any, pd.DataFrame]] = list(table.groupby(AGENT))
+def agents(table: pd.DataFrame) -> Iterator[tuple[Agent, pd.DataFrame]]:
+    """Yield `(method, lam, prior, changes)` and rows of each agent: baselines, then PO-MPC by λ."""
+    groups: list[tuple[Any, pd.DataFrame]] = list(told_apart(table).groupby([*AGENT, CHANGES]))
 
     def order(group: tuple[Any, pd.DataFrame]) -> tuple[Any, ...]:
-        method, lam, prior = group[0]
-        return method == "pompc", method, lam, prior != "reverse_kl", prior
+        method, lam, prior, changes = group[0]
+        return method == "pompc", method, lam, prior != "reverse_kl", prior, changes
 
     yield from sorted(groups, key=order)
+
+
+def told_apart(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with a column of `changes`, which that of `pompc.load_runs` lacks.
+
+    They are the settings in which agents of one task, method, λ and prior differ.
+    """
+    if CHANGES in table:
+        return table
+    cells = table.groupby(CELL)
+    names = [
+        name for name in table if name in _SETTINGS and max(cells[name].nunique(), default=0) > 1
+    ]
+    words = [", ".join(f"{name} = {value}" for name, value in zip(names, row, strict=True))
+             for row in table[names].to_numpy()]  # fmt: skip
+    return table.assign(**{CHANGES: pd.Series(words, table.index, dtype=str)})
 
 
 def curve(rows: pd.DataFrame, column: str = "return") -> Curve:
@@ -88,7 +109,7 @@ def shared(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[list[str], pd.Dat
 def compared(rows: pd.DataFrame, by: Sequence[str] = ("task",)) -> pd.DataFrame:
     """Return the rows of those groups, such as tasks, in which several agents can be compared."""
     groups: list[tuple[Any, pd.DataFrame]] = list(rows.groupby(list(by)))
-    several = [own for _, own in groups if len(own.drop_duplicates(AGENT)) > 1]
+    several = [own for _, own in groups if len(list(agents(own))) > 1]
     return pd.concat(several) if several else rows.iloc[:0]
 
 
@@ -168,9 +189,9 @@ def limit(panel: Axes, tasks: Iterable[str], axis: str = "y") -> None:
         panel.set(**{f"{axis}lim": (-20, 1020)})
 
 
-def short_name(method: str, lam: float, prior: str) -> str:
+def short_name(method: str, lam: float, prior: str, changes: str = "") -> str:
     """Return the name of an agent in a list: `BMPC`, whichever of its kinds, or `λ = 1`."""
-    name = style.look(method, lam, prior).label.removeprefix("PO-MPC, ")
+    name = style.look(method, lam, prior, changes).label.removeprefix("PO-MPC, ")
     return "BMPC" if method.startswith("bmpc") else name
 
 

@@ -19,10 +19,10 @@ from matplotlib.figure import Figure
 from pompc.figures import style
 from pompc.figures.captions import Folded, Markdown
 from pompc.figures.claims import SCALES, Claim, Comparison, claims, scale_of
-from pompc.figures.curves import curve
+from pompc.figures.curves import curve, told_apart
 from pompc.figures.tasks import normalised, title
 from pompc.results.intervals import Interval, bootstrap_difference, iqm
-from pompc.results.read_runs import CELL, Results
+from pompc.results.read_runs import CELL, CHANGES, Results
 
 SEEDS = 3  # of each agent, at least: the paper's number
 MARGIN = 0.05  # of a normalised score, which "never worse" and "matches" allow
@@ -100,7 +100,8 @@ def _compare(
     comparison: Comparison, measure: Measure, results: Results, generator: np.random.Generator
 ) -> list[dict[str, Any]]:
     """Return the rows of one comparison by one measure."""
-    table = getattr(results, measure.table)
+    table = told_apart(getattr(results, measure.table))
+    table = table.loc[table[CHANGES] == ""]  # the claims are on agents as they are
     # "λ" is PO-MPC's alone, so that its name need not stand before it.
     shown = (
         style.look(*agent).label.removeprefix("PO-MPC, ")

@@ -8,9 +8,9 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError
-from pompc.figures.curves import agents
+from pompc.figures.curves import agents, told_apart
 from pompc.figures.style import look, settings
-from pompc.results.read_runs import AGENT
+from pompc.results.read_runs import AGENT, CHANGES
 
 _LINES = {"return": ("-", "planner"), "return_policy": ("--", "sampling policy alone")}
 
@@ -73,5 +73,6 @@ def episode_rewards(table: pd.DataFrame) -> Figure:
 
 
 def _name(rows: pd.DataFrame) -> str:
-    method, lam, prior = rows[AGENT].iloc[0]
-    return f"{method}, λ = {lam:g}, {prior}".replace("inf", "∞")
+    method, lam, prior, changes = told_apart(rows)[[*AGENT, CHANGES]].iloc[0]
+    name = f"{method}, λ = {lam:g}, {prior}".replace("inf", "∞")
+    return ", ".join(filter(None, (name, changes)))

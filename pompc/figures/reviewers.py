@@ -191,11 +191,11 @@ def improvements(table: pd.DataFrame, over: tuple[str, float, str]) -> pd.DataFr
         table: returns.
         over: method, λ and prior of the other agent; suites that lack it are left out.
     """
-    rows = []
+    rows, other = list[dict[str, str]](), (*over, "")
     for suite, (tasks, shared_rows) in suites(table).items():
         last = {key: last_scores(part, tasks) for key, part in agents(shared_rows)}
-        for key in [key for key in last if key != over] if over in last else []:
-            found = probability_of_improvement(last[key], last[over], np.random.default_rng(_SEED))
+        for key in [key for key in last if key != other] if other in last else []:
+            found = probability_of_improvement(last[key], last[other], np.random.default_rng(_SEED))
             label = style.look(*key).label.removeprefix("PO-MPC, ")
             rows.append({"suite": suite, "agent": label, "probability": _text(found)})
     return pd.DataFrame(rows, columns=["suite", "agent", "probability"])

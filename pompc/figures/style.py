@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import textwrap
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +42,8 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
     "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
     "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
 }
+# Of agents with other settings than the first of their name.
+_CHANGED = ("#8C510A", "#5E3C99", "#01665E", "#B2182B", "#4D4D4D", "#2166AC")
 WIDTH = 7.2  # inches of a figure: a page's text, so that letters keep their size
 _PLAIN = {"Date": None, "Creator": None}  # else an SVG has both
 _NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
@@ -91,8 +94,15 @@ class Look(NamedTuple):
     marker: str
 
 
-def look(method: str, lam: float, prior: str) -> Look:
-    """Return label, colour, dash and marker of an agent, the same in every figure."""
+def look(method: str, lam: float, prior: str, changes: str = "") -> Look:
+    """Return label, colour, dash and marker of an agent, the same in every figure.
+
+    Agents with other settings (`changes`) have these in their label, and a colour of their own.
+    """
+    if changes:
+        label, _, dash, marker = look(method, lam, prior)
+        color = _CHANGED[zlib.crc32(changes.encode()) % len(_CHANGED)]
+        return Look(f"{label}, {changes}", color, dash, marker)
     if method in _METHODS:
         label, color = _METHODS[method]
         return Look(label, color, "-", "D")

@@ -2,6 +2,7 @@
 
 from pompc.results.read_runs import AGENT as AGENT
 from pompc.results.read_runs import CELL as CELL
+from pompc.results.read_runs import CHANGES as CHANGES
 from pompc.results.read_runs import PEERS as PEERS
 from pompc.results.read_runs import PROFILES as PROFILES
 from pompc.results.read_runs import Results as Results

@@ -1,6 +1,7 @@
 """Runs as the results pages read them: collected by profile, checked, and told in one sentence.
 
-A run that cannot be read is named and left out; a figure shows what is there, and "not run".
+A run that cannot be read is named and left out; a figure shows what is there, and "not run". Agents
+of one method, λ and prior whose settings differ are told apart by their `changes`.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ import pandas as pd
 from pompc import runs
 from pompc.errors import ConfigError, nearest
 from pompc.runs import files
-from pompc.settings.config import Config, retired_values
+from pompc.settings.config import Config, preset_values, retired_values
 from pompc.settings.kinds import options_of
+from pompc.settings.methods import METHODS
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
 PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
 # Profile -> folder of runs/ with the runs of public implementations of its preset.
 PEERS = {"small": "peers"}
 AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
-CELL = ["task", *AGENT]  # what a figure draws as one curve
+CELL = ["task", *AGENT]  # what a figure draws as one curve, if their `changes` are the same
+CHANGES = "changes"  # column: in which settings an agent differs, such as "horizon = 5", or ""
 _AGENT_SEED = [*CELL, "seed"]
 _RETURNS = [*_AGENT_SEED, "env_step", "decision", "return", "return_policy", "wall_s"]
 # Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
-_ORIGIN = ["run", "agent", "agents", "settings", "preset", "commit", "finished", "device"]
+_ORIGIN = ["run", "agent", "agents", "settings", CHANGES, "preset", "commit", "finished", "device"]
 _PUBLIC = [*_AGENT_SEED, "env_step", "peer", "return"]
 _SEEDS = ["variant", "lam", "seed"]  # what a row of a comparison of variants is
 _REQUIRED = [*_AGENT_SEED, "preset", "steps"]  # of config.json
@@ -56,8 +59,8 @@ class _MalformedError(ValueError):
 def collect(profile: str = "small", root: Path | None = None) -> Results:
     """Read the runs of a profile.
 
-    Of each task, method, λ and prior the runs with the same settings are kept, of each seed one;
-    what is left out for that reason, or because it cannot be read, is named in `warnings`.
+    Of agents with the same settings one of each seed is kept; what is left out for that reason, or
+    because it cannot be read, is named in `warnings`.
 
     A profile is `paper`, `small`, or a folder of runs, seen from here or from the checkout; `root`
     holds the profiles, by default the checkout's `runs/`.
@@ -69,7 +72,9 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     own = _read_all(_folders(profile, root), _read)
     returns = _joined([tables[0] for tables in own.tables], [*_RETURNS, *_ORIGIN])
     metrics = _joined([tables[1] for tables in own.tables], [*_AGENT_SEED, "env_step", *_ORIGIN])
-    kept, left_out = _comparable(returns)
+    settings = {key: values for tables in own.tables
+                for key, values in tables[2][["settings", "values"]].to_numpy()}  # fmt: skip
+    kept, left_out = _comparable(returns, settings)
     returns, metrics = _only(returns, kept), _only(metrics, kept)
     others = _read_all([root / PEERS[profile]] if profile in PEERS else [], _read_public)
     public = _joined([tables[0] for tables in others.tables], [*_PUBLIC, *_ORIGIN])
@@ -162,11 +167,19 @@ def digest(run: Path) -> str:
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return evaluations and metrics of a run, with columns that say where they come from."""
+def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Return evaluations and metrics of a run, with columns that say where they come from.
+
+    The third table holds the settings of each agent, by the key that the others name.
+    """
     facts, agents = runs.read_provenance(run), _agents(run)
     precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
-    described = pd.DataFrame([_describe(agent | precision) for agent in agents])
+    settings = [_settings(agent | precision) for agent in agents]
+    keys = [_key(one) for one in settings]
+    described = pd.DataFrame([
+        {name: agent[name] for name in [*_AGENT_SEED, "preset"]} | {"settings": key}
+        for agent, key in zip(agents, keys, strict=True)
+    ])  # fmt: skip
     returns: Any = _read_returns(run).merge(
         described.drop_duplicates(_AGENT_SEED), "left", _AGENT_SEED
     )
@@ -175,14 +188,15 @@ def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     origin = {"agents": len(agents), "commit": facts.get("commit"),
               "finished": bool(facts.get("finished")), "device": facts.get("device")}  # fmt: skip
     own = returns.drop_duplicates("agent").set_index("agent")[list(described)]
-    return returns.assign(**origin), _read_metrics(run, own).assign(**origin)
+    named = pd.DataFrame({"settings": keys, "values": settings})
+    return returns.assign(**origin), _read_metrics(run, own).assign(**origin), named
 
 
 def _read_public(run: Path) -> tuple[pd.DataFrame]:
     """Return the evaluations of a run of a public implementation."""
     facts = runs.read_provenance(run)
     _require(["preset", "commit"], facts, "provenance.json")
-    origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True}
+    origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True, CHANGES: ""}
     return (_read_table(run, _PUBLIC).assign(**origin),)
 
 
@@ -240,12 +254,30 @@ def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:
     return table.join(own, on="agent", how="inner")
 
 
-def _describe(agent: dict[str, Any]) -> dict[str, Any]:
-    """Return what tells an agent of config.json apart, its preset and a key of its settings."""
+def _settings(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that make an agent of config.json another, complete."""
     values = options_of(Config) | retired_values(agent["task"]) | agent
-    settings = {name: value for name, value in values.items() if name not in _REPEATED}
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    return {name: agent[name] for name in [*_AGENT_SEED, "preset"]} | {"settings": key}
+    return {name: value for name, value in values.items() if name not in _REPEATED}
+
+
+def _key(settings: dict[str, Any]) -> str:
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _changes(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
+    """Return for each agent what tells it from the others: their preset, and what differs from it.
+
+    An agent without such a change gets an empty word.
+    """
+    differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
+    own = dict(METHODS[method].settings) if method in METHODS else {}
+    words = []
+    for agent in agents:
+        usual = preset_values(agent["preset"]) | own | {"preset": None}
+        changed = [name for name in agent if name in differing and agent[name] != usual.get(name)]
+        words.append(", ".join(f"{name} = {agent[name]}" for name in changed))
+    return words
 
 
 def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
@@ -253,25 +285,28 @@ def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFr
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
 
 
-def _comparable(returns: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Choose one run of each agent and seed; return `run, agent` of each, and what is left out."""
+def _comparable(
+    returns: pd.DataFrame, settings: Mapping[str, dict[str, Any]]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Choose one run of each agent and seed; return `run, agent, changes`, and what is left out."""
     by = [*_AGENT_SEED, "settings", "run", "agent"]
     units = pd.DataFrame(returns.groupby(by, as_index=False).agg(env_step=("env_step", "max")))
     cells: list[tuple[Any, pd.DataFrame]] = list(units.groupby(CELL))
     kept, warnings = [], []
-    for _, cell in cells:
-        sizes = cell.groupby("settings").agg(seeds=("seed", "nunique"), end=("env_step", "max"))
-        main = sizes.sort_values(["seeds", "end"], ascending=False, kind="stable").index[0]
+    for cell_key, cell in cells:
+        keys = list(cell["settings"].unique())
+        changes = _changes([settings[key] for key in keys], cell_key[1])
+        cell = cell.assign(
+            **{CHANGES: cell["settings"].map(dict(zip(keys, changes, strict=True)).get)}
+        )
         longest = cell.sort_values("env_step", ascending=False, kind="stable")
-        first = longest.loc[longest["settings"] == main].drop_duplicates("seed")
+        first = longest.drop_duplicates(["settings", "seed"])
         kept.append(first)
         for row in cell.drop(first.index).to_dict(orient="records"):
-            why = ("is there twice" if row["settings"] == main
-                   else f"has other settings than `{first['run'].iloc[0]}`")  # fmt: skip
             who = "{method}, λ = {lam:g}, {prior}, seed {seed} of {task}".format(**row)
-            warnings.append(f"`{row['run']}`: {who} {why}, and is not drawn")
-    return _joined(kept, by), warnings
+            warnings.append(f"`{row['run']}`: {who} is there twice, and is not drawn")
+    return _joined(kept, [*by, CHANGES]), warnings
 
 
 def _only(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    return table.merge(units[["run", "agent"]], on=["run", "agent"], how="inner")
+    return table.merge(units[["run", "agent", CHANGES]], on=["run", "agent"], how="inner")

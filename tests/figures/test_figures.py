@@ -91,6 +91,16 @@ def test_agents_have_a_colour_and_a_name_each():
     assert len({line.get_color() for line in lines}) == 2
 
 
+def test_agents_with_other_settings_are_drawn_apart():
+    """As `load_runs` returns them: a column a setting, and one in which no agents differ."""
+    table = pd.concat([runs(2).assign(horizon=length, critic="q") for length in (3, 5)])
+    axes = learning_curve(table).axes[0]
+    labels = [line.get_label() for line in axes.lines if len(np.asarray(line.get_xdata()))]
+    assert labels[::2] == [
+        f"pompc, λ = 1, reverse_kl, horizon = {length}: planner" for length in (3, 5)
+    ]
+
+
 def test_several_tasks_are_refused():
     table = pd.concat([runs(1), runs(1).assign(task="dog-walk")])
     with pytest.raises(ConfigError, match="one task"):

@@ -14,7 +14,7 @@ import written
 
 from pompc import figures, results
 from pompc.errors import ConfigError
-from pompc.figures import captions
+from pompc.figures import captions, evidence
 from pompc.results import published
 from pompc.settings.config import preset_values
 from pompc.settings.fields import Fields
@@ -149,17 +149,43 @@ def test_a_deleted_run_takes_its_row_of_table_1_with_it(root: Path):
     assert before.xs("paper", level="source").equals(after.xs("paper", level="source"))
 
 
-def test_runs_with_other_settings_are_not_mixed(root: Path):
+def test_runs_with_other_settings_are_agents_of_their_own(root: Path):
     for seed in (0, 1):
         written.write_run(root / "small" / f"other{seed}", "walker-walk", seeds=(seed,), horizon=5)
     found = results.collect("small", root)
-    (warning,) = found.warnings
-    assert warning == (
-        "`walker-walk/seed0`: pompc, λ = 1, reverse_kl, seed 0 of walker-walk has other settings "
-        "than `small/other0`, and is not drawn"
-    )
+    assert found.warnings == ()
     walker = found.returns[found.returns["task"] == "walker-walk"]
-    assert set(walker["run"]) == {"small/other0", "small/other1"}
+    changes = walker.groupby("run")["changes"].unique().map(list).to_dict()
+    assert changes == {"walker-walk/seed0": [""], "small/other0": ["horizon = 5"],
+                       "small/other1": ["horizon = 5"]}  # fmt: skip
+    hopper = found.returns[found.returns["task"] == "hopper-stand"]
+    assert set(hopper["changes"]) == {""}
+    assert set(found.metrics["changes"]) == {"", "horizon = 5"}
+    drawn = figures.final_returns(walker)
+    assert list(drawn["agent"]) == ["PO-MPC, λ = 1", "PO-MPC, λ = 1, horizon = 5"]
+    assert list(drawn["seeds"]) == [1, 2]
+
+
+def test_a_claim_is_not_tested_on_agents_with_other_settings(root: Path):
+    """λ = 1 with another horizon alone is not PO-MPC with λ = 1."""
+    shutil.rmtree(root / "small")
+    for lam, settings in ((0.0, {}), (1.0, {}), (1.0, {"horizon": 5})):
+        folder = root / "small" / f"{lam}{len(settings)}"
+        agent = ("pompc", lam, "reverse_kl")
+        value = (lambda *_: 900.0) if settings else written.rising
+        written.write_run(folder, "hopper-stand", [agent], (0, 1, 2), value=value, **settings)
+    table = evidence.gather(
+        evidence.claims_of(found := results.collect("small", root))["C1"], found
+    )
+    ran = table[table["verdict"] != evidence.NOT_RUN]
+    assert len(ran) == 2
+    assert ran["difference"].max() < 0.1
+
+
+def test_presets_in_one_folder_are_told_by_their_names(root: Path):
+    written.write_run(root / "small" / "big", "walker-walk", preset="paper", seeds=(1,))
+    found = results.collect("small", root).returns.query("task == 'walker-walk'")
+    assert set(found["changes"]) == {"preset = laptop", "preset = paper"}
 
 
 @pytest.mark.parametrize(("computed", "together"), [("highest", True), ("tensorfloat32", False)])
@@ -172,8 +198,9 @@ def test_runs_are_told_apart_by_the_precision_they_had(tmp_path: Path, computed,
         facts = json.loads((folder / "provenance.json").read_text()) | {"matmul_precision": had}
         (folder / "provenance.json").write_text(json.dumps(facts))
     found = results.collect("small", tmp_path)
-    assert found.returns["seed"].nunique() == 1 + together
-    assert len(found.warnings) == (not together)
+    told = {""} if together else {"matmul_precision = highest", "matmul_precision = tensorfloat32"}
+    assert set(found.returns["changes"]) == told
+    assert found.warnings == ()
 
 
 def test_of_a_seed_that_is_there_twice_the_longer_run_counts(root: Path):

@@ -40,13 +40,16 @@ class Writer:
     def add_scalar(self, name, value, step):
         self.scalars.append((name, float(value), step))
 
+    def close(self):
+        pass
+
 
 def of_page(heading, config, folder, monkeypatch):
     """Run the code below a heading of the page with another configuration and folder."""
     code = re.findall(rf"## {heading}\n.*?```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[0]
     monkeypatch.setattr(pompc, "Config", lambda *_, **__: config, raising=False)
     values: dict[str, Any] = {}
-    exec(code.replace("runs/demo", str(folder)), values)
+    exec(re.sub("runs/[a-z-]+", str(folder), code), values)
     return values
 
 
