@@ -22,7 +22,7 @@ function step([angle, speed], action) {
   return [reward, [angle + 0.05 * next, next]];
 }
 
-/** Return a sequence's actions, its estimated return, Eq. (10), and its angles, from the hanging rod. */
+/** Return a sequence of actions, its return, Eq. (10), and its angles, from the hanging rod. */
 function follow(actions) {
   let state = [Math.PI, 0], reward, value = 0;
   const angles = [state[0]];
@@ -37,7 +37,8 @@ function follow(actions) {
 /** Return mean and std of the elites, weighted by their return, Eq. (11). */
 function refine(elites) {
   const weights = elites.map(one => Math.exp(one.value - elites[0].value)), mass = average(weights);
-  const weighted = of => average(elites.map((one, index) => weights[index] / mass * of(one.actions)));
+  const weighted = of =>
+    average(elites.map((one, index) => weights[index] / mass * of(one.actions)));
   const mean = eachStep(at => weighted(actions => actions[at]));
   const variance = eachStep(at => weighted(actions => (actions[at] - mean[at]) ** 2));
   return {mean, std: variance.map(one => clip(Math.max(Math.sqrt(one), 0.05), 2))};
@@ -90,8 +91,7 @@ function rodPicture({rod}) {
   return `<rect width="240" height="330" fill="#ffffff"/>
     <path d="M120,165V55" stroke="#767676" stroke-dasharray="2 3"/>
     ${tips.map((tip, index) => `<path d="M120,165L${tip}" stroke="#222222" stroke-width="4"
-      stroke-linecap="round" stroke-opacity="${(0.08 + 0.92 * (index / HORIZON) ** 3).toFixed(2)}"/>`)
-      .join("")}
+      stroke-linecap="round" stroke-opacity="${0.08 + 0.92 * (index / HORIZON) ** 3}"/>`).join("")}
     <path class="tips" d="M${tips.join("L")}" stroke="#0173b2" stroke-width="3"/>
     <text x="120" y="18" text-anchor="middle" fill="#222222">the rod under the mean</text>`;
 }
@@ -102,7 +102,7 @@ function buildIterations(place) {
       plan: all draws, the elites among them, mean and standard deviation"></svg>
     <svg viewBox="0 0 240 330" fill="none" role="img" aria-label="The rod at each step, if it takes
       the mean's actions"></svg>`;
-  let seed = 7, found = plan(seed);
+  let seed = 7, found = plan(seed);  // with some others one elite has nearly all the weight at once
   const draw = slider(place, picture, "iteration", `min="0" max="${ITERATIONS}" value="0"`, at => {
     const {std, draws, rod} = found[at], [actions, path] = place.querySelectorAll("svg");
     actions.innerHTML = actionPicture(found[at]);

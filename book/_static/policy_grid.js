@@ -1,11 +1,11 @@
-/* The best policy of a grid for the λ of a slider: arrows as long as probabilities, shaded by return.
+/* The best policy of a grid for a slider's λ: arrows as long as probabilities, shades of return.
 
 Each <div class="policy-grid"> of a page becomes one. The MDP is `tabular.gridworld` of pompc.theory
 with four rows and columns, slip 0.3 and discount 0.9; all is computed here. */
 const SIDE = 4, SLIP = 0.3, DISCOUNT = 0.9, GOAL = 15, PIT = 11;
 const MOVES = [[-1, 0], [0, 1], [1, 0], [0, -1]];  // up, right, down, left: row, column
 const TURNS = [-90, 0, 90, 180];  // of their arrows, in degrees
-const FIRST_ADVICE = [0.1, 0.5, 0.3, 0.1];  // the prior, in every cell
+const CELL_PRIOR = [0.1, 0.5, 0.3, 0.1];  // the same in every cell
 const CELLS = Array.from({length: SIDE * SIDE}, (_, cell) => cell);
 const within = place => Math.min(Math.max(place, 0), SIDE - 1);
 const LANDINGS = CELLS.map(cell => MOVES.map(([down, right]) =>
@@ -26,13 +26,13 @@ function actionValues(cell, values) {
 function tilt(q, lambda) {
   const best = Math.max(...q);
   const ratios = q.map(one => lambda > 0 ? Math.exp((one - best) / lambda) : Number(one === best));
-  const mass = expected(FIRST_ADVICE, ratios);
-  return {policy: ratios.map((ratio, move) => FIRST_ADVICE[move] * ratio / mass), mass, best};
+  const mass = expected(CELL_PRIOR, ratios);
+  return {policy: ratios.map((ratio, move) => CELL_PRIOR[move] * ratio / mass), mass, best};
 }
 
 /** Return λ log Σ prior exp(Q / λ): the maximum at λ = 0, the prior's mean at λ = ∞. */
 function softMaximum(q, lambda) {
-  if (lambda === Infinity) return expected(FIRST_ADVICE, q);
+  if (lambda === Infinity) return expected(CELL_PRIOR, q);
   const {mass, best} = tilt(q, lambda);
   return lambda > 0 ? best + lambda * Math.log(mass) : best;
 }
@@ -48,7 +48,8 @@ function iterate(backup) {
 function bestPolicy(lambda) {
   const soft = iterate((cell, values) => softMaximum(actionValues(cell, values), lambda));
   const policy = CELLS.map(cell => tilt(actionValues(cell, soft), lambda).policy);
-  return {policy, plain: iterate((cell, values) => expected(policy[cell], actionValues(cell, values)))};
+  const plain = iterate((cell, values) => expected(policy[cell], actionValues(cell, values)));
+  return {policy, plain};
 }
 
 /** Return an arrow of a length that points to the right, as a path. */
@@ -79,7 +80,7 @@ function cellPicture(policy, plain, cell) {
     transform="translate(${x + 50} ${y + 50}) rotate(${turn})"/>`).join("");
   return `${box(shade(plain[cell]))}
     <text class="return" x="${x + 7}" y="${y + 20}" fill="#222222">${written(plain[cell], 2)}</text>
-    ${moves(bar, FIRST_ADVICE, 'fill="#000000" fill-opacity="0.2"')}
+    ${moves(bar, CELL_PRIOR, 'fill="#000000" fill-opacity="0.2"')}
     ${moves(arrow, policy[cell], 'class="move" fill="#222222"')}`;
 }
 
