@@ -56,7 +56,7 @@ const LINES = [
 function build(place) {
   const label = (index, [name, color]) =>
     `<text x="30" y="${26 + 27 * index}" fill="${color}">${name}</text>`;
-  place.innerHTML = `
+  const picture = `
     <svg viewBox="0 0 720 300" role="img" aria-label="Densities over an action: ${
       LINES.map(([name]) => name).join("; ")}">
       <rect width="720" height="300" fill="#ffffff"/>
@@ -67,18 +67,14 @@ function build(place) {
       ${LINES.map((line, index) => label(index, line)).join("")}
       ${LINES.map(([, color, dash]) => `<path class="density" fill="none" stroke="${color}"
         stroke-width="2.5" stroke-dasharray="${dash}"/>`).join("")}
-    </svg>
-    <label>λ = <output></output>
-      <input type="range" min="-1.3" max="1" step="0.05" value="-0.6"></label>`;
-  const slider = place.querySelector("input"), paths = place.querySelectorAll(".density");
-  const draw = () => {
-    const lambda = 10 ** Number(slider.value), density = tilted(lambda);
-    place.querySelector("output").textContent = lambda.toPrecision(2);
+    </svg>`;
+  slider(place, picture, "λ =", 'min="-1.3" max="1" step="0.05" value="-0.6"', exponent => {
+    const lambda = 10 ** exponent, density = tilted(lambda);
+    const paths = place.querySelectorAll(".density");
     [PRIOR, density, gaussian(...moments(density)), gaussian(...settled(density))]
       .forEach((one, index) => paths[index].setAttribute("d", path(one)));
-  };
-  slider.addEventListener("input", draw);
-  draw();
+    return lambda.toPrecision(2);
+  });
 }
 
 document.addEventListener("DOMContentLoaded", () =>

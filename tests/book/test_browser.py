@@ -133,31 +133,9 @@ def test_search_finds_the_adaptive_prior(site, browser: Browser):
     assert any("adaptive_prior" in link for link in found), found
 
 
-def test_the_slider_of_lambda_redraws_the_densities(site, browser: Browser):
-    """A large λ leaves the prior alone; a small one lets the fits part."""
+@pytest.mark.parametrize("page", ["from_scratch", "mppi", "policy_iteration"])
+def test_a_tutorial_has_its_picture(site, browser: Browser, page: str):
+    """What the pictures show is tested in `test_pictures.py`."""
     address, _ = site
-    browser.open(f"{address}/tutorials/from_scratch.html")
-    prior, *far = browser.evaluate(slide(1))
-    assert differences(prior, far) < 8
-    first, *near = browser.evaluate(slide(-1))
-    assert first == prior
-    assert differences(prior, near) > 40
-    assert differences(near[1], near[2:]) > 40
-
-
-def slide(exponent: float) -> str:
-    """Return a script that sets λ to a power of ten and returns the four paths."""
-    return f"""(() => {{
-      const slider = document.querySelector('.tilt input');
-      slider.value = {exponent};
-      slider.dispatchEvent(new Event('input'));
-      return [...document.querySelectorAll('.tilt .density')].map(path => path.getAttribute('d'));
-    }})()"""
-
-
-def differences(path: str, others: list[str]) -> float:
-    """Return by how many units of the picture paths are apart where they are most."""
-    heights = [
-        [float(point.split(",")[1]) for point in one[1:].split("L")] for one in (path, *others)
-    ]
-    return max(abs(a - b) for other in heights[1:] for a, b in zip(heights[0], other, strict=True))
+    browser.open(f"{address}/tutorials/{page}.html")
+    assert browser.evaluate("document.querySelector('article svg ~ label output').textContent")
