@@ -617,8 +617,8 @@ def test_scores_are_printed_as_a_matrix_of_runs_and_tasks(own: Path, capsys):
     assert suite["scores"]
     for agent, matrix in suite["scores"].items():
         assert np.shape(matrix)[1] == len(suite["tasks"])
-        first = next(key for key, _ in curves.agents(returns) if style.look(*key).label == agent)
-        found = last[first].unstack("task")[suite["tasks"]].to_numpy()[: len(matrix)]
+        keys = (key for key, _ in curves.agents(returns) if style.look(*key).label == agent)
+        found = last[next(keys)[:3]].unstack("task")[suite["tasks"]].to_numpy()[: len(matrix)]
         np.testing.assert_allclose(np.array(matrix) * 1000, found)
     command_line.main(["scores", "--profile", str(own)])
     assert "optimality gap" in capsys.readouterr().out
