@@ -204,11 +204,10 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
 def main(values: Sequence[str]) -> None:
     """Print the table, and write it where asked."""
     arguments = _arguments(values)
-    if arguments.start:
-        rows = start.measure({"task": arguments.task, "preset": arguments.preset})
-        print(start.table(rows).to_string(index=False))
-        return
     try:
+        if arguments.start:
+            rows = start.measure({"task": arguments.task, "preset": arguments.preset})
+            return print(start.table(rows).to_string(index=False))
         result = measure(arguments)
     except ConfigError as error:
         sys.exit(str(error))

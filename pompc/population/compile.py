@@ -1,7 +1,7 @@
-"""Compile the programs of a run in the order of their first call, while it already evaluates.
+"""Compile the programs of a run one after the other, while it already evaluates.
 
-One after the other: XLA compiles the parts of one program on all cores, and two programs at once
-would only need the memory of both.
+XLA compiles the parts of one program on all cores, and two programs at once would only need the
+memory of both.
 """
 
 from __future__ import annotations
@@ -65,7 +65,11 @@ def _compile(lowered: Future[Any]) -> Callable[..., Any]:
 
 
 def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
-    """Return the shapes that each program is called with, in the order of their first call."""
+    """Return the shapes that each program is called with, in the order in which to compile.
+
+    That of their first call, but for the update: it takes the most memory, and longest, and is
+    compiled before others have left theirs.
+    """
     population, world = programs.population, programs.population.world
     count = len(population.agents)
     states, buffers = jax.eval_shape(programs.init, *initial_arguments(population))
@@ -83,9 +87,9 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
         "policy_actions": (states, seen),
         "act_seeding": (states, buffers, *feedback),
         "end_seeding_episode": (states, buffers, *feedback, done),
+        "update": (states, buffers, now),
         "pretrain": (states, buffers, now),
         "act": (states, buffers, *feedback),
-        "update": (states, buffers, now),
         "measure": (states, buffers),
         "end_episode": (states, buffers, *feedback, done),
     }

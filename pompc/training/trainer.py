@@ -268,6 +268,7 @@ class _Training:
         runs.append_rows(self.folder / "returns.csv", rows)
         save_episodes(self.folder / runs.EPISODES, step, planner)
         self.save(decision, feedback)
+        runtime.trim_memory()
         self.progress.evaluated(rows, self.log.rate / len(self.agents))
         rows = [{"agent": index} | row for index, row in enumerate(rows)]
         self._call(self.hooks.on_evaluate, rows, decision, feedback)
