@@ -54,14 +54,13 @@ def compile_ahead(programs: Programs, episodes: int, note: Callable[[str], None]
             wait([lowered])  # before others trace: Python's one lock would be shared with them
         say = partial(note, f"waiting for a program to compile: {name}")
         found[name] = Ahead(pool.submit(_compile, lowered), say)
+        pool.submit(runtime.trim_memory)  # once the thread has let go of what it lowered
     pool.shutdown(wait=False)
     return programs._replace(**found)
 
 
 def _compile(lowered: Future[Any]) -> Callable[..., Any]:
-    compiled = lowered.result().compile()
-    runtime.trim_memory()
-    return compiled
+    return lowered.result().compile()
 
 
 def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:

@@ -239,7 +239,7 @@ def test_dogs_share_their_model_and_nothing_else(monkeypatch: pytest.MonkeyPatch
     others = [make_env("dog-run", seed=seed) for seed in (0, 1)]
     np.testing.assert_array_equal(together, [walk([dog])[0] for dog in others])
     assert (len(models(dogs)), len(models(others))) == (1, 2)
-    assert not np.array_equal(*together)
+    assert not np.array_equal(together[0], together[1])
 
 
 def test_lqr_terminates_and_is_one_task_for_all_seeds() -> None:
