@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import platform
@@ -28,6 +29,8 @@ _REQUIRED = {
     "jax_numpy_dtype_promotion": "standard",
     "jax_disable_jit": False,
 }
+_C_LIBRARY = ctypes.CDLL(None)
+_M_ARENA_MAX = -8  # malloc.h of glibc
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", "gymnasium")
 
 
@@ -68,6 +71,21 @@ def _make_cores_devices() -> None:
 
 
 _make_cores_devices()
+
+
+def _share_arena() -> None:
+    """Let threads share one pool of memory: glibc gives each its own, left half empty."""
+    with suppress(AttributeError):  # another C library
+        _C_LIBRARY.mallopt(_M_ARENA_MAX, 1)
+
+
+def trim_memory() -> None:
+    """Return freed memory to the system: glibc keeps most of what compiling a program used."""
+    with suppress(AttributeError):
+        _C_LIBRARY.malloc_trim(0)
+
+
+_share_arena()
 
 
 def device_bytes() -> int | None:

@@ -1,4 +1,4 @@
-"""Speed, beside the public implementations: `python -m pompc.bench --help`.
+"""Speed, beside the public implementations, and with `--start` memory and time to a first result.
 
 Every program is called in turn, ours and the peers', round after round on the same machine; the
 table holds medians. Ratios between rows of one table mean something, milliseconds alone do not.
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from pompc import runtime
-from pompc.bench import kernels, peers
+from pompc.bench import kernels, peers, start
 from pompc.bench.contestants import BUFFER, Contestant, Ours, Theirs, rates
 from pompc.envs import make_vector
 from pompc.errors import ConfigError
@@ -193,6 +193,8 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")
     parser.add_argument("--loops", type=int, default=5, help="whole loops that a median is over")
     parser.add_argument("--decisions", type=int, default=50, help="of a whole loop")
+    parser.add_argument("--start", action="store_true",
+                        help="memory and start of one run instead, cold and warm")  # fmt: skip
     parser.add_argument("--profile", type=Path, metavar="FILE",
                         help="write where our time goes on the device, as CSV")  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the rows there, too")
@@ -203,6 +205,9 @@ def main(values: Sequence[str]) -> None:
     """Print the table, and write it where asked."""
     arguments = _arguments(values)
     try:
+        if arguments.start:
+            rows = start.measure({"task": arguments.task, "preset": arguments.preset})
+            return print(start.table(rows).to_string(index=False))
         result = measure(arguments)
     except ConfigError as error:
         sys.exit(str(error))

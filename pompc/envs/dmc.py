@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import logging
 from collections.abc import Mapping
@@ -20,6 +21,9 @@ ACTION_REPEAT = 2
 TERMINATIONS = "use"
 EPISODE_STEPS = 1000  # simulator steps; the suite's own limit, which only lqr lacks
 _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator without one (lqr)
+# Domains whose tasks never change their model, which all environments of a process can then share:
+# ten dogs of their own, as an evaluation has, would hold 730 MB of meshes.
+_SHARED = ("dog",)
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
 
 
@@ -34,6 +38,24 @@ def _import_suite(render: bool = False) -> ModuleType:
         from dm_control import suite
     logging.getLogger("absl").addFilter(_is_news)
     return suite
+
+
+def _load(domain: str, level: str, render: bool) -> Any:
+    """Return a simulator of a task, of its own but for a model that can be shared."""
+    if domain not in _SHARED:
+        return _load_anew(domain, level, render)
+    first = _load_once(domain, level, render)
+    own = copy.copy(first)
+    own._physics, own._task = first.physics.copy(share_model=True), copy.deepcopy(first.task)
+    return own
+
+
+def _load_anew(domain: str, level: str, render: bool) -> Any:
+    # lqr draws its model here: seed 0 keeps it one task, whatever the seed of the episodes.
+    return _import_suite(render).load(domain, level, task_kwargs={"random": 0})
+
+
+_load_once = functools.cache(_load_anew)
 
 
 def _canonical(name: str) -> str:
@@ -110,8 +132,7 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
     def __init__(self, task: str, seed: int, render: bool) -> None:
         """Load the task whose canonical name is `task`, and seed its random state."""
         domain, level = _tasks()[task]
-        # lqr draws its model here: seed 0 keeps it one task, whatever the seed of the episodes.
-        self._simulator = _import_suite(render).load(domain, level, task_kwargs={"random": 0})
+        self._simulator = _load(domain, level, render)
         self._simulator.task.random.seed(seed)
         self._camera = _CAMERAS.get(domain, 0)
         self._steps = 0

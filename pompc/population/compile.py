@@ -1,9 +1,14 @@
-"""Compile all programs of a run at once, in threads, while it already evaluates."""
+"""Compile the programs of a run one after the other, while it already evaluates.
+
+XLA compiles the parts of one program on all cores, and two programs at once would only need the
+memory of both.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,36 +18,57 @@ from pompc import runtime
 from pompc.population.groups import initial_arguments
 from pompc.population.programs import Programs
 
+PATIENCE_S = 1.0  # without a word about what is waited for
 Shape = jax.ShapeDtypeStruct
 
 
 class Ahead:
-    """A jitted function that compiles in a thread from the start; a call waits for it."""
+    """A jitted function that is traced and compiled in a thread; a call waits for it."""
 
-    def __init__(self, pool: ThreadPoolExecutor, function: Any, arguments: tuple[Any, ...]) -> None:
-        """Trace here, where tracing is single-threaded anyway; compile in the pool."""
-        self._compiled = pool.submit(function.lower(*arguments).compile)
+    def __init__(self, compiled: Future[Any], say: Callable[[], None]) -> None:
+        """Keep what will be compiled; say what a call waits for."""
+        self._compiled, self._say = compiled, say
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the compiled program."""
+        if not self._compiled.done() and wait([self._compiled], PATIENCE_S).not_done:
+            self._say()
         return self._compiled.result()(*arguments)
 
 
-def compile_ahead(programs: Programs, episodes: int) -> Programs:
-    """Return the programs of a run, compiling; `episodes` of each agent are evaluated together."""
+def compile_ahead(programs: Programs, episodes: int, note: Callable[[str], None]) -> Programs:
+    """Return the programs of a run, compiling.
+
+    Args:
+        programs: of the run's population.
+        episodes: of each agent that are evaluated together.
+        note: prints a line about what is waited for.
+    """
     if programs.devices > 1 or programs.replay_on_host:
         return programs  # where arrays lie is known with the first ones only
-    pool = ThreadPoolExecutor(runtime.cores(), thread_name_prefix="compile")
-    found: dict[str, Callable[..., Any]] = {
-        name: Ahead(pool, getattr(programs, name), arguments)
-        for name, arguments in _arguments(programs, episodes).items()
-    }
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+    found: dict[str, Callable[..., Any]] = {}
+    for name, arguments in shapes(programs, episodes).items():
+        lowered = pool.submit(getattr(programs, name).lower, *arguments)
+        if not found:
+            wait([lowered])  # before others trace: Python's one lock would be shared with them
+        say = partial(note, f"waiting for a program to compile: {name}")
+        found[name] = Ahead(pool.submit(_compile, lowered), say)
+        pool.submit(runtime.trim_memory)  # once the thread has let go of what it lowered
     pool.shutdown(wait=False)
     return programs._replace(**found)
 
 
-def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
-    """Return the shapes that each program is called with, in the order of their first call."""
+def _compile(lowered: Future[Any]) -> Callable[..., Any]:
+    return lowered.result().compile()
+
+
+def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
+    """Return the shapes that each program is called with, in the order in which to compile.
+
+    That of their first call, but for the update: it takes the most memory, and longest, and is
+    compiled before others have left theirs.
+    """
     population, world = programs.population, programs.population.world
     count = len(population.agents)
     states, buffers = jax.eval_shape(programs.init, *initial_arguments(population))
@@ -57,11 +83,12 @@ def _arguments(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     means = Shape((count, episodes, world.config.horizon, world.action_dim), jnp.float32)
     return {
         "evaluation_actions": (states, keys, seen, means),
-        "update": (states, buffers, now),
         "policy_actions": (states, seen),
         "act_seeding": (states, buffers, *feedback),
-        "pretrain": (states, buffers, now),
         "end_seeding_episode": (states, buffers, *feedback, done),
+        "update": (states, buffers, now),
+        "pretrain": (states, buffers, now),
         "act": (states, buffers, *feedback),
+        "measure": (states, buffers),
         "end_episode": (states, buffers, *feedback, done),
     }

@@ -9,6 +9,7 @@ Axes: `P` agents of the population, `G` agents of one group, `N` environments of
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ from pompc.runtime import has_gpu
 from pompc.settings.config import Config
 
 PerAgent = Callable[[Group], Function]  # what one agent of a group does
-Names = dict[int, tuple[str, ...]]  # of the metrics of each group, known once it is traced
+Names = Callable[[], tuple[tuple[str, ...], ...]]  # of each group; the first call traces it
 
 # XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
 # JAX takes such options of outermost programs only, and pieces are traced inside others.
@@ -59,8 +60,8 @@ class Programs(NamedTuple):
     measure: Function  # states, buffers -> instruments of each group
     evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
     policy_actions: Function  # states, [P, N, O] -> actions
-    metric_names: tuple[tuple[str, ...], ...]  # of each group: last axis of update's metrics
-    pretrain_metric_names: tuple[tuple[str, ...], ...]
+    metric_names: Names  # last axis of update's metrics
+    pretrain_metric_names: Names
     instrument_names: tuple[tuple[str, ...], ...]
     sizes: tuple[int, ...]  # of each group's axis, padding included
     devices: int  # that share the agents
@@ -70,8 +71,9 @@ class Programs(NamedTuple):
 def make_programs(population: Population) -> Programs:
     """Return the programs of a population."""
     build = _Builder(population)
-    names: dict[str, Names] = {"pretrain": {}, "update": {}}
-    programs = Programs(
+    pretrain, pretrain_metric_names = _learn(build, pretraining)
+    update_all, metric_names = _learn(build, lambda needed, _: needed)
+    return Programs(
         population=population,
         init=_init(build),
         act=_act(build, agent.act),
@@ -79,21 +81,17 @@ def make_programs(population: Population) -> Programs:
         end_episode=_end_episode(build, agent.end_episode),
         end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
         discard_episode=_discard_episode(build),
-        pretrain=_learn(build, pretraining, names["pretrain"]),
-        update=_learn(build, lambda needed, _: needed, names["update"]),
+        pretrain=pretrain,
+        update=update_all,
         measure=_measure(build),
         evaluation_actions=_evaluation_actions(build),
         policy_actions=_policy_actions(build),
-        metric_names=(),
-        pretrain_metric_names=(),
+        metric_names=metric_names,
+        pretrain_metric_names=pretrain_metric_names,
         instrument_names=tuple(instruments.names(group.parts) for group in build.groups),
         sizes=build.sizes,
         devices=build.mesh.size,
         replay_on_host=build.replay_on_host,
-    )
-    return programs._replace(
-        metric_names=tuple(names["update"].values()),
-        pretrain_metric_names=tuple(names["pretrain"].values()),
     )
 
 
@@ -230,15 +228,16 @@ def _discard_episode(build: _Builder) -> Function:
     return build.whole(discard_episode, donate=(1,))
 
 
-def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts], names: Names) -> Function:
-    """Return the program of `update.update`, of the parts that `choose` keeps; leave `names`."""
+def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[Function, Names]:
+    """Return the program of `update.update`, of the parts that `choose` keeps, and its metrics."""
+    found: dict[int, tuple[str, ...]] = {}
 
     def of_group(group: Group) -> Function:
         needed = choose(group.parts, group.world.config)
 
         def learn(state: AgentState, batch: Batch, now: Array) -> Any:
             state, plans, metrics = update.update(group.world, state, batch, needed, now)
-            names[build.groups.index(group)] = tuple(metrics)
+            found[build.groups.index(group)] = tuple(metrics)
             return state, plans, _stack(metrics)
 
         return learn
@@ -256,10 +255,15 @@ def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts], names: Nam
         return states, written, _of_agents(build, metrics)
 
     program = build.whole(program, donate=(0, 1))
-    # Traced once without computing: the names of the metrics are known only then.
-    init = jax.eval_shape(_init(build), *initial_arguments(build.population))
-    jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
-    return program
+
+    @functools.cache
+    def names() -> tuple[tuple[str, ...], ...]:
+        # Traced without computing: the names of the metrics are known only then.
+        init = jax.eval_shape(_init(build), *initial_arguments(build.population))
+        jax.eval_shape(program, *init, jax.ShapeDtypeStruct((), jnp.bool_))
+        return tuple(found[number] for number in range(len(build.groups)))
+
+    return program, names
 
 
 def _measure(build: _Builder) -> Function:

@@ -46,7 +46,7 @@ class Log:
             note: prints a line.
         """
         self._note, self._warned = note, False
-        self._names, self._path = programs.metric_names, folder / "metrics.csv"
+        self._names, self._path = programs.metric_names(), folder / "metrics.csv"
         self._instruments = programs.instrument_names
         self._groups = programs.population.groups
         self.rate = 0.0  # decisions a second of the whole population, over the last interval

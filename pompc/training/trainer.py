@@ -102,10 +102,11 @@ class _Training:
         self.began = time.perf_counter()
         self.programs = make_programs(population)
         self._describe()
-        self.programs = compile_ahead(self.programs, config.evaluation_episodes)
-        self.evaluator = Evaluator(self.programs, config.evaluation_episodes)
-        self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.progress = Progress(config)
+        episodes = config.evaluation_episodes
+        self.programs = compile_ahead(self.programs, episodes, self.progress.note)
+        self.evaluator = Evaluator(self.programs, episodes)
+        self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.log = Log(self.programs, folder, self.progress.note)
         self.checkpoints = Checkpoints(folder, population)
 
@@ -239,7 +240,7 @@ class _Training:
         for number in range(1, self.config.seeding_decisions + 1):
             now = np.bool_(number % self.config.reanalyse_interval == 0)
             states, buffers, metrics = self.programs.pretrain(states, buffers, now)
-            names = self.programs.pretrain_metric_names
+            names = self.programs.pretrain_metric_names()
             self.log.check(decision, jax.device_get(metrics), names)
         self.learners = Learners(states, buffers)
 
@@ -267,6 +268,7 @@ class _Training:
         runs.append_rows(self.folder / "returns.csv", rows)
         save_episodes(self.folder / runs.EPISODES, step, planner)
         self.save(decision, feedback)
+        runtime.trim_memory()
         self.progress.evaluated(rows, self.log.rate / len(self.agents))
         rows = [{"agent": index} | row for index, row in enumerate(rows)]
         self._call(self.hooks.on_evaluate, rows, decision, feedback)

@@ -167,6 +167,7 @@ def test_update_and_act_trace_once(small, monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
     _, programs, states, buffers = _filled(small(discount=0.98))
+    assert programs.pretrain_metric_names() != programs.metric_names()
     for number in range(12):
         states, buffers, _ = programs.update(states, buffers, np.bool_(number % 10 == 9))
     assert counts == {"update": 2, "act": 1}, "pretraining is an update with fewer parts"
@@ -178,7 +179,7 @@ def test_update_and_act_trace_once(small, monkeypatch):
 )
 def test_what_an_agent_does_not_use_is_not_there(small, lam, prior, absent):
     _, programs, (states,), _ = _filled(small(lam=lam, prior=prior))
-    names = set(programs.metric_names[0])
+    names = set(programs.metric_names()[0])
     assert ("kl_value_loss" in names) == ("kl_value" not in absent)
     assert ("prior_loss" in names) == ("prior" not in absent)
     assert ("kl_mean" in names) == ("kl" not in absent)

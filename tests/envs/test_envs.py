@@ -221,6 +221,27 @@ def test_a_step_after_the_end_is_an_error() -> None:
         env.step(np.zeros(1, np.float32))
 
 
+def test_dogs_share_their_model_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def walk(dogs: list[Any]) -> list[list[np.ndarray]]:
+        seen = [[dog.reset()[0]] for dog in dogs]
+        rng = np.random.default_rng(0)
+        for action in rng.uniform(-1.0, 1.0, (10, 38)):
+            for dog, own in zip(dogs, seen, strict=True):
+                own.append(dog.step(action)[0])
+        return seen
+
+    def models(dogs: list[Any]) -> set[int]:
+        return {id(dog._simulator.physics.model.ptr) for dog in dogs}
+
+    dogs = [make_env("dog-run", seed=seed) for seed in (0, 1)]
+    together = walk(dogs)
+    monkeypatch.setattr(dmc, "_SHARED", ())
+    others = [make_env("dog-run", seed=seed) for seed in (0, 1)]
+    np.testing.assert_array_equal(together, [walk([dog])[0] for dog in others])
+    assert (len(models(dogs)), len(models(others))) == (1, 2)
+    assert not np.array_equal(together[0], together[1])
+
+
 def test_lqr_terminates_and_is_one_task_for_all_seeds() -> None:
     """Its task ends with discount 0 near the origin; its random model must not follow the seed."""
     envs = [make_env("lqr-lqr-2-1", seed=seed) for seed in (0, 1)]

@@ -56,7 +56,7 @@ def short_runs():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "LOG_INTERVAL", 30)
         patch.setattr(trainer, "make_programs", compiled_once)
-        patch.setattr(trainer, "compile_ahead", lambda programs, _: programs)
+        patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
         patch.setattr(trainer, "Evaluator", Fingerprints)
         yield
     _PROGRAMS.clear()

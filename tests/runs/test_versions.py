@@ -133,7 +133,7 @@ def test_an_interval_of_other_metrics_is_begun_anew(small, tmp_path):
 
     def log_of(*names):
         programs: Any = SimpleNamespace(
-            metric_names=(names,), instrument_names=((),), population=population
+            metric_names=lambda: (names,), instrument_names=((),), population=population
         )
         return Log(programs, tmp_path, print)
 

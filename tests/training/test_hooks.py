@@ -27,7 +27,7 @@ WHO = {"agent": 0, "task": "cartpole-swingup", "method": "pompc", "lam": 1.0,
 def short_runs(monkeypatch):
     """Let short runs write rows of metrics.csv, some of them before they evaluate."""
     monkeypatch.setattr(trainer, "LOG_INTERVAL", 40)
-    monkeypatch.setattr(trainer, "compile_ahead", lambda programs, _: programs)
+    monkeypatch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
     monkeypatch.setattr(trainer, "Evaluator", Fingerprints)
 
 
