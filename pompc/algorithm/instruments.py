@@ -33,7 +33,7 @@ def measure(world: WorldModel, state: AgentState, batch: Batch, parts: Parts) ->
 
     | metric | meaning |
     |---|---|
-    | `policy_grad_kl`, `_value`, `_entropy` | norms of the three gradients of Eq. (18) |
+    | `policy_grad_kl`, `_value`, `_entropy`, `_alignment` | norms of the gradients of Eq. (18) |
     | `tax_mean`, `tax_std` | of what Eq. (17) subtracts a decision, in units of return |
     | `spread_q`, `spread_kl_q` | S_Q of this batch, by Q^π_s and by Q^λ |
     | `kl_to_plans` | KL[π_s ‖ stored planner], nats |
@@ -60,7 +60,7 @@ def measure(world: WorldModel, state: AgentState, batch: Batch, parts: Parts) ->
 
 def names(parts: Parts) -> tuple[str, ...]:
     """Return the names of what `measure` returns, in its order."""
-    policy = ["kl"] * parts.kl + ["value"] * parts.value + ["entropy"]
+    policy = _policy_terms(parts)
     model = ["consistency", "reward", "value"] + ["kl_value"] * parts.kl_value
     return (
         *(f"policy_grad_{name}" for name in policy),
@@ -76,11 +76,8 @@ def names(parts: Parts) -> tuple[str, ...]:
 def policy_gradients(
     world: WorldModel, state: AgentState, batch: Batch, inputs: PolicyInputs, parts: Parts
 ) -> Metrics:
-    """Return the norms of the gradients of KL, value and entropy in Eq. (18), weights included."""
-    read = {"kl": parts.kl, "value": parts.value, "entropy": True}
-    names = [name for name, present in read.items() if present]
-
-    weights = loss_weights(world, state)
+    """Return the norms of the gradients of the terms of Eq. (18), weights included."""
+    names, weights = _policy_terms(parts), loss_weights(world, state)
 
     def averaged(policy: Params) -> Array:
         terms = policy_loss_terms(world, policy, inputs, state, batch, parts)
@@ -121,6 +118,11 @@ def value_spreads(world: WorldModel, state: AgentState, inputs: PolicyInputs) ->
         return percentile_range(sample.value[0])
 
     return {name: spread(heads) for name, heads in ensembles.items() if heads is not None}
+
+
+def _policy_terms(parts: Parts) -> list[str]:
+    read = {"kl": parts.kl, "value": parts.value, "entropy": True, "alignment": parts.alignment}
+    return [name for name, present in read.items() if present]
 
 
 def _norms(prefix: str, names: list[str], jacobian: Params) -> Metrics:

@@ -24,6 +24,7 @@ class Hypers(NamedTuple):
     replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
     prior_rate: Array  # step of the prior's running average
     kl_budget: Array  # ε, nats an action dimension; `budgeted` makes λ of it
+    alignment_weight: Array  # of `losses.alignment`
 
 
 class Parts(NamedTuple):
@@ -35,10 +36,16 @@ class Parts(NamedTuple):
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
     kl: bool  # the policy reads a prior's KL
     cross_entropy: bool  # or what Eq. (34) has in its place
+    alignment: bool  # or BOOM's likelihood around its mean
     reanalyse: str  # stored plans are kept fresh: "before" or "after" the model's step, or ""
     policy: bool  # the sampling policy is trained
     value: bool  # it climbs a value
     cloning: bool  # stored actions are cloned by the return of their episode
+
+    @property
+    def reference(self) -> bool:
+        """Whether the policy's loss reads π_p."""
+        return self.kl or self.cross_entropy or self.alignment
 
 
 def hypers(config: Config) -> Hypers:
@@ -56,6 +63,7 @@ def hypers(config: Config) -> Hypers:
         replay_prior=jnp.float32(config.prior == "replay"),
         prior_rate=jnp.float32(config.prior_rate),
         kl_budget=jnp.float32(config.kl_budget),
+        alignment_weight=jnp.float32(config.alignment_coef),
     )
 
 
@@ -64,8 +72,8 @@ def parts(config: Config) -> Parts:
 
     Without the KL in its target Q^λ would be a second Q^π_s, so that there is none.
     """
-    cross_entropy = config.cross_entropy_coef > 0
-    learned = (config.lam > 0 or cross_entropy) and config.prior != "replay"
+    cross_entropy, alignment = config.cross_entropy_coef > 0, config.alignment_coef > 0
+    learned = (config.lam > 0 or cross_entropy or alignment) and config.prior != "replay"
     return Parts(
         prior=learned,
         prior_average=learned and config.prior_rate < 1,
@@ -73,6 +81,7 @@ def parts(config: Config) -> Parts:
         kl_value=0 < config.lam < math.inf and config.kl_in_target,
         kl=config.lam > 0,
         cross_entropy=cross_entropy,
+        alignment=alignment,
         reanalyse=config.reanalyse_order if config.lam > 0 else "",
         policy=True,
         value=config.lam < math.inf,

@@ -128,7 +128,7 @@ def loss_weights(world: WorldModel, state: AgentState) -> Hypers:
 def sample_policy(
     world: WorldModel, policy: Params, heads: Params | None, latents: Array, noise: Array
 ) -> PolicySample:
-    """Return the policy and the mean value over `heads` of one action drawn from it.
+    """Return the policy and the mean (by option: the least) value of one action drawn from it.
 
     Without heads (λ = inf reads no value) the value is 0.
     """
@@ -137,7 +137,8 @@ def sample_policy(
     if heads is None:
         return PolicySample(gaussian, action, none, none)
     log_slope = squash_log_slope(action) if world.config.squash_correction else none
-    value = jnp.mean(world.q_values(heads, latents, action), axis=0)
+    reduce = jnp.min if world.config.policy_heads == "min_pair" else jnp.mean
+    value = reduce(world.q_values(heads, latents, action), axis=0)
     return PolicySample(gaussian, action, value, log_slope)
 
 
@@ -151,7 +152,8 @@ def policy_terms(
 ) -> PolicyTerms:
     """Return what the policy's loss weighs, `[H, B]`, with 0 for what the agent does not read."""
     bonus = entropy(sample.gaussian)
-    kl = cross = cloning = jnp.zeros_like(bonus)
+    kl = cross = cloning = alignment = jnp.zeros_like(bonus)
+    value = scaled(sample.value, scales.value)
     if parts.kl and reference is not None:
         kl = scaled(world.divergence(sample.gaussian, reference), scales.kl)
     if parts.cross_entropy and reference is not None:
@@ -159,9 +161,13 @@ def policy_terms(
     if parts.cloning and batch.returns is not None and batch.best is not None:
         weights = losses.cloning_weights(batch.returns, batch.best)
         cloning = weights * log_likelihood(sample.gaussian, batch.action)
+    if parts.alignment and reference is not None:
+        std = jnp.maximum(sample.gaussian.std, world.config.min_plan_std)
+        seen = sample.action, reference.mean, std, value, scales.value, batch.mask
+        alignment = losses.alignment(*seen)
     factor = world.action_dim if world.config.entropy_times_actions else 1
     bonus = factor * bonus + sample.log_slope
-    return PolicyTerms(kl, scaled(sample.value, scales.value), bonus, cross, cloning)
+    return PolicyTerms(kl, value, bonus, cross, cloning, alignment)
 
 
 class PolicyInputs(NamedTuple):
@@ -195,8 +201,7 @@ def policy_inputs(
     if parts.value:
         ensemble = critic.q if critic.kl_q is None else critic.kl_q
         heads = world.draw_heads(heads_key, ensemble, world.config.policy_heads)
-    reads = parts.kl or parts.cross_entropy
-    reference = reference_policy(world, state, latents, planner) if reads else None
+    reference = reference_policy(world, state, latents, planner) if parts.reference else None
     return PolicyInputs(latents, mask, noise, heads, reference)
 
 

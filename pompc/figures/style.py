@@ -32,6 +32,7 @@ _METHODS = {  # method -> name in a legend, colour
     "bmpc_v3": ("BMPC, Variant 3", "#7A0201"),
     "tdmpc_square": ("TD-M(PC)²", "#6C6707"),
     "tdmpbc": ("TD-MPBC", "#2F6B6B"),
+    "boom": ("BOOM", "#0D0592"),
 }
 # PO-MPC by the KL term's share λ / (1 + λ) of the objective, so that any λ has a colour.
 _SHARES = (0.0, 0.1 / 1.1, 0.5, 0.9, 1.0)

@@ -66,7 +66,8 @@ def _check_combinations(config: Any) -> None:
     _require(corrected, config, "squash_correction", "False unless policy_form is 'squashed'")
     if squashed or config.terminal_policy_latent:
         name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
-        learned = config.cross_entropy_coef > 0 and config.prior != "replay"
+        likely = config.cross_entropy_coef + config.alignment_coef > 0  # near a prior
+        learned = likely and config.prior != "replay"
         alone = config.lam == config.cloning_coef == 0 and not learned
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")
 

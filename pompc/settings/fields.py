@@ -145,6 +145,8 @@ class Fields:
         "$β$, Eq. (34)", per_agent=True)
     cloning_coef: NotNegative = option(0.0, "Weight of cloning stored actions, by the return of "
         "their episode.", "Eq. (43)", per_agent=True)
+    alignment_coef: NotNegative = option(0.0, "Weight of the likelihood of the policy's sample "
+        "around the prior's mean, by the softmax of Q over a batch.", per_agent=True)
     prior_rate: Fraction = option(1.0, "Step of a running average of the prior's weights, which "
         "the policy then reads in its place. At 1 the average is the prior.", "$θ_p$, Eq. (18)",
         per_agent=True)
@@ -156,8 +158,9 @@ class Fields:
     terminal_policy_latent: bool = option(False, "The policy trains on H + 1 latents, not on H.")
     straight_through: bool = option(True,
         "The gradient of Q passes the clip of the policy's action.", "Eq. (18)")
-    policy_heads: Literal["pair", "all"] = option("pair",
-        "Values that the policy climbs: the mean of a random `pair`, or of `all`.", "Eq. (18)")
+    policy_heads: Literal["pair", "all", "min_pair"] = option("pair", "Value that the policy "
+        "climbs: the mean of a random `pair` or of `all`, or the lower of a pair (`min_pair`).",
+        "Eq. (18)")
     sequential_update: bool = option(True,
         "The policy sees the values after their update, not before.", "Alg. 2")
 

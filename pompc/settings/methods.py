@@ -109,6 +109,21 @@ METHODS = {
             "seeding_plan_std": 7.389,  # e²
         },
     ),
+    "boom": Method(
+        summary="BOOM as published: TD-MPC2 whose policy's sample is likely around the planner's",
+        policy_loss=r"− min Q / S_Q − α (A ℋ + Σ log(1 − a²)) "
+        r"− κ A² B softmax_b(Q / S_Q) log N(a; planner's mean, σ_s²) / S_Q",
+        source="Zhan et al. (2025), torch code, b3b2f09",
+        settings=_TDMPC2
+        | {
+            "prior": "replay",
+            "alignment_coef": 1.0,
+            "policy_heads": "min_pair",
+            "clone_mean": "elite",
+            "policy_adam_eps": 1e-5,
+            "temperature": 2.0,
+        },
+    ),
     "tdmpbc": Method(
         summary="TD-MPBC: λ = 0, and cloning of stored actions weighted by their episode's return",
         policy_loss=r"− Q / S_Q − α A ℋ − exp((R − G) / |G|) log π_s(a)",
