@@ -41,6 +41,7 @@ class Parts(NamedTuple):
     policy: bool  # the sampling policy is trained
     value: bool  # it climbs a value
     cloning: bool  # stored actions are cloned by the return of their episode
+    imagined: str  # Q learns on plans: those "reanalysed", or those of "acting", or ""
 
     @property
     def reference(self) -> bool:
@@ -86,7 +87,15 @@ def parts(config: Config) -> Parts:
         policy=True,
         value=config.lam < math.inf,
         cloning=config.cloning_coef > 0,
+        imagined=_imagined(config),
     )
+
+
+def _imagined(config: Config) -> str:
+    """Return which plans Q learns on: without λ nothing is reanalysed."""
+    if config.imagined_value_coef == 0:
+        return ""
+    return "reanalysed" if config.lam > 0 else "acting"
 
 
 def pretraining(needed: Parts, config: Config) -> Parts:
@@ -95,7 +104,7 @@ def pretraining(needed: Parts, config: Config) -> Parts:
     Two published methods do more there: TD-MPC2 trains its policy too, `bmpc-jax` reanalyses.
     """
     after = "after" if needed.reanalyse == "after" else ""
+    needed = needed._replace(reanalyse=after, imagined="")  # nothing was planned yet
     if config.pretrain_policy:
-        return needed._replace(reanalyse=after)
-    nothing = {"prior": False, "kl_value": False, "kl": False, "policy": False}
-    return needed._replace(reanalyse=after, **nothing)
+        return needed
+    return needed._replace(prior=False, kl_value=False, kl=False, policy=False)

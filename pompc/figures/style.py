@@ -26,6 +26,7 @@ BACKGROUND = "#ffffff"
 INK, MUTED = "#222222", "#767676"
 _METHODS = {  # method -> name in a legend, colour
     "pompc_budget": ("PO-MPC, λ from a budget", "#D1495B"),
+    "pompc_imagined": ("PO-MPC, imagined values", "#8F6BB3"),
     "tdmpc2": ("TD-MPC2", "#444444"),
     "bmpc": ("BMPC", "#D55E00"),
     "bmpc_jax": ("BMPC (JAX port)", "#A69153"),

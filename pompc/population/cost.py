@@ -67,7 +67,12 @@ def count(world: WorldModel, parts: Parts) -> Cost:
     encoded = config.batch_size * (config.horizon + 3) * encoder
     update = pairs * (3 * model + targets + actor) + encoded
     plans = config.horizon * config.reanalyse_batch if parts.reanalyse else 0
-    return Cost(plan, update, plans * plan)
+    # Q on a plan's elites: their rollout, the policy and two target heads, and Q with its gradient.
+    step = dynamics + head + policy + 2 * head + 3 * config.value_nets * head
+    imagined = config.horizon * config.elites * step
+    update += imagined * (parts.imagined == "acting")
+    anew = plan + imagined * (parts.imagined == "reanalysed")
+    return Cost(plan, update, plans * anew)
 
 
 def table(agents: Mapping[str, Config]) -> pd.DataFrame:

@@ -125,6 +125,8 @@ class Fields:
     reward_coef: NotNegative = setting(0.1, "Weight of the loss of the reward model.", "Table 3")
     value_coef: NotNegative = setting(0.1, "Weight of the loss of Q.",
         "$J(θ_Q)$, Eq. (14); Table 3")
+    imagined_value_coef: NotNegative = option(0.0, "Weight of the loss of Q on the planner's best "
+        "trajectories, rolled once more in the model.", "future work")
     kl_value_coef: NotNegative = setting(0.1, "Weight of the loss of $Q^λ$.",
         r"$J(\tilde θ_Q)$, Eq. (16); Table 3: Biased value function coef.")
     kl_value_trains_model: bool = option(True, "The loss of $Q^λ$ trains encoder and dynamics too.",

@@ -52,6 +52,12 @@ METHODS = {
         source="the paper's future work; `algorithm.losses.budgeted`",
         settings={"lam": 1.0, "kl_budget": 0.5},
     ),
+    "pompc_imagined": Method(
+        summary="PO-MPC whose Q learns on its planner's best trajectories, too",
+        policy_loss=r"as `pompc`",
+        source="the paper's future work; `algorithm.update_model.imagine`",
+        settings={"imagined_value_coef": 0.1},
+    ),
     "tdmpc2": Method(
         summary="TD-MPC2 as published: a squashed policy that climbs Q, trained while pretraining",
         policy_loss=r"− Q / S_Q − α (A ℋ + Σ log(1 − a²)), over H + 1 latents",
