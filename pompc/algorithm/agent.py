@@ -80,7 +80,7 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
     model_key, policy_key, prior_key, key = jax.random.split(key, 4)
     model = world.init_model(model_key, parts.kl_value)
     policy = world.init_policy(policy_key)
-    prior = world.init_policy(prior_key) if parts.prior else None
+    prior = world.init_policy(prior_key, parts.components) if parts.prior else None
     start = jnp.float32(world.config.scale_start)
     return AgentState(
         key=key,

@@ -31,6 +31,7 @@ class Parts(NamedTuple):
     """What a program must contain; what an agent does not use costs nothing."""
 
     prior: bool  # the learned prior π_θp
+    components: int  # Gaussians of its mixture; 0: it is one Gaussian
     prior_average: bool  # the policy reads a running average of its weights
     budget: bool  # λ follows from a budget
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
@@ -77,6 +78,7 @@ def parts(config: Config) -> Parts:
     learned = (config.lam > 0 or cross_entropy or alignment) and config.prior != "replay"
     return Parts(
         prior=learned,
+        components=config.prior_components if learned and config.prior == "mixture" else 0,
         prior_average=learned and config.prior_rate < 1,
         budget=config.kl_budget > 0,
         kl_value=0 < config.lam < math.inf and config.kl_in_target,

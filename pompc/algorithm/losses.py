@@ -17,8 +17,10 @@ from pompc.algorithm.loss_weights import Hypers
 from pompc.algorithm.maths import (
     Bins,
     Gaussian,
+    Mixture,
     kl_divergence,
     log_likelihood,
+    mixture_divergence,
     two_hot_cross_entropy,
 )
 from pompc.settings.config import Config
@@ -123,11 +125,14 @@ def budgeted(hypers: Hypers, value_slope: Array, kl: Array, value: Array, action
     return hypers._replace(kl_weight=lam, kl_target_weight=jnp.where(taxed, lam * value, 0.0))
 
 
-def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
+def prior_loss(prior: Gaussian | Mixture, planner: Gaussian, forward: Array) -> Array:
     """Return KL[prior ‖ planner] (Eq. 12), or KL[planner ‖ prior] (Eq. 13) where `forward`.
 
-    Not yet divided by max(1, S_p); `[H, B]` for Gaussians `[H, B, A]`.
+    Not yet divided by max(1, S_p); `[H, B]` for Gaussians `[H, B, A]`. Of a mixture it is a bound
+    of Eq. (13).
     """
+    if isinstance(prior, Mixture):
+        return mixture_divergence(planner, prior)
     return jnp.where(forward > 0, kl_divergence(planner, prior), kl_divergence(prior, planner))
 
 

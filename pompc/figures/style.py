@@ -42,6 +42,7 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
     "reverse_kl": ("", "-", "o", 0.0),
     "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
     "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
+    "mixture": ("mixture prior", (0, (1, 1)), "v", 0.2),
 }
 WIDTH = 7.2  # inches of a figure: a page's text, so that letters keep their size
 _PLAIN = {"Date": None, "Creator": None}  # else an SVG has both

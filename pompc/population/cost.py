@@ -61,8 +61,9 @@ def count(world: WorldModel, parts: Parts) -> Cost:
     pairs = config.batch_size * config.horizon
     ensembles = 1 + parts.kl_value
     model = dynamics + head + ensembles * config.value_nets * head
-    targets = policy * (1 + parts.prior) + ensembles * 2 * head
-    actor = 3 * policy + (1 + 2) * 2 * head + (4 * policy if parts.prior else 0)
+    prior = parts.prior * mlp(latent, parts.components * (1 + 2 * action) or 2 * action)
+    targets = policy + prior + ensembles * 2 * head
+    actor = 3 * policy + (1 + 2) * 2 * head + 4 * prior
     encoder = 2.0 * config.encoder_dim * (world.observation_dim + latent)
     encoded = config.batch_size * (config.horizon + 3) * encoder
     update = pairs * (3 * model + targets + actor) + encoded

@@ -59,6 +59,10 @@ def _check_combinations(config: Any) -> None:
     _require(config.prior_rate > 0, config, "prior_rate", "greater than 0")
     finite = config.kl_budget == 0 or 0 < config.lam < math.inf
     _require(finite, config, "lam", "greater than 0 and finite with kl_budget, which replaces it")
+    if config.prior == "mixture":
+        near = config.kl_budget + config.cross_entropy_coef + config.alignment_coef == 0
+        needs = "kl_budget, cross_entropy_coef and alignment_coef, which need one Gaussian"
+        _require(near, config, "prior", f"another one with {needs}")
     if config.imagined_value_coef > 0:
         whose = "with imagined_value_coef, whose plans Q learns on before the model's step"
         _require(config.critic == "q", config, "critic", f"'q' {whose}")

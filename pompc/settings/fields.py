@@ -38,9 +38,9 @@ class Fields:
     method: Names = setting("pompc", "Method, or a list of methods.", per_agent=True)
     lam: Strengths = setting(1.0, "Weight of the KL: a number, `inf`, or a list.",
         "$λ$, Eq. (17), (18); Table 3: KL reg. strength λ", per_agent=True)
-    prior: Names = setting("reverse_kl", "Prior: learned with `reverse_kl` or `forward_kl`, or "
-        "`replay`, the stored plans; or a list.", "$π_p$, Eq. (12), (13); Table 3: Prior policy "
-        "learning loss", per_agent=True)
+    prior: Names = setting("reverse_kl", "Prior: learned with `reverse_kl` or `forward_kl`, a "
+        "learned `mixture`, or `replay`, the stored plans; or a list.", "$π_p$, Eq. (12), (13); "
+        "Table 3: Prior policy learning loss", per_agent=True)
     preset: str = setting("auto", "Where the other defaults come from: `paper`, `laptop`, or "
         "`auto`, which is `paper` where JAX sees a GPU.")
     seed: NotNegativeInt = setting(0, "Seed of the first agent.", per_agent=True)
@@ -149,6 +149,7 @@ class Fields:
         "their episode.", "Eq. (43)", per_agent=True)
     alignment_coef: NotNegative = option(0.0, "Weight of the likelihood of the policy's sample "
         "around the prior's mean, by the softmax of Q over a batch.", per_agent=True)
+    prior_components: Count = option(4, "Gaussians of the prior `mixture`.", "future work")
     prior_rate: Fraction = option(1.0, "Step of a running average of the prior's weights, which "
         "the policy then reads in its place. At 1 the average is the prior.", "$θ_p$, Eq. (18)",
         per_agent=True)

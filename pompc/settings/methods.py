@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 PRIORS = {
     "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], narrow",
     "forward_kl": "learned prior, Eq. (13): KL[planner || prior], covering",
+    "mixture": "learned mixture of `prior_components` Gaussians, by a bound of Eq. (13)",
     "replay": "the planner statistics stored in the replay buffer, no learned prior",
 }
 

@@ -61,12 +61,13 @@ def both(small, monkeypatch):
     """Return our world, parts and agent, and theirs with the same weights of policy and Q."""
     monkeypatch.setattr(torch, "compile", lambda module: module)
     torch.manual_seed(0)
-    config = small(method="boom", value_nets=2, entropy_coef=0.01)
+    # Narrow: where tanh saturates, the last bit of an action decides on log(1 - a²).
+    config = small(method="boom", value_nets=2, entropy_coef=0.01, log_std_max=0.0)
     theirs = boom_alg.BOOM(settings_of(config), torch.device("cpu"))
     with torch.no_grad():
-        for parameters in (theirs.model._Qs.parameters(), theirs.model._pi.parameters()):
-            for parameter in parameters:
-                parameter.add_(0.3 * torch.randn_like(parameter))
+        for part, spread in ((theirs.model._Qs, 0.3), (theirs.model._pi, 0.1)):
+            for parameter in part.parameters():
+                parameter.add_(spread * torch.randn_like(parameter))
     world, needed, state = agents.make(config)
     q = split_input(ensemble(theirs.model._Qs.params), config.latent_dim)
     state = state._replace(policy=network(theirs.model._pi), model=state.model._replace(q=q))
