@@ -144,7 +144,7 @@ class PolicyTerms(NamedTuple):
     entropy: Array  # of π_s
     cross_entropy: Array  # of `sampled_cross_entropy`
     cloning: Array  # return-weighted log π_s of the stored action
-    alignment: Array | float = 0.0  # of `alignment`
+    alignment: Array  # of `alignment`
 
 
 def weighted(terms: PolicyTerms, hypers: Hypers) -> PolicyTerms:

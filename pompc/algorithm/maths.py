@@ -37,6 +37,10 @@ class Mixture(NamedTuple):
     mean: Array  # [..., K, A]
     std: Array  # [..., K, A]
 
+    def modes(self) -> Array:
+        r"""Return $e^{H(\omega)}$ `[...]`: the number of components that it uses, 1 to K."""
+        return jnp.exp(-jnp.sum(jnp.exp(self.log_weight) * self.log_weight, axis=-1))
+
 
 def bounded_exp(x: Array) -> Array:
     """Return e^x with x clipped to [-80, 80], so that a softmax needs no maximum.

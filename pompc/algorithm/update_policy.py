@@ -45,7 +45,7 @@ def reference_policy(
     if state.prior is None:
         return planner
     weights = state.prior if state.prior_average is None else state.prior_average
-    learned = world.prior(weights, latents)
+    learned = world.learned_prior(weights, latents)
     if isinstance(learned, Mixture):
         return learned
     replayed = state.hypers.replay_prior > 0
@@ -70,7 +70,7 @@ def step_prior(
     config = world.config
 
     def divergence(prior: Params) -> Array:
-        fitted = world.prior(prior, rollout.latents[:-1])
+        fitted = world.learned_prior(prior, rollout.latents[:-1])
         return losses.prior_loss(fitted, planner, state.hypers.forward_kl)
 
     # S_p is measured before the step: the loss divides by a constant.
@@ -92,21 +92,15 @@ def step_prior(
         "prior_kl": masked_mean(raw, batch.mask),
         "scale_prior": scale,
     }
-    fitted = world.prior(state.prior, rollout.latents[:-1])
+    fitted = world.learned_prior(state.prior, rollout.latents[:-1])
     if isinstance(fitted, Mixture):
-        metrics["prior_modes"] = masked_mean(modes(fitted), batch.mask)
+        metrics["prior_modes"] = masked_mean(fitted.modes(), batch.mask)
     return state._replace(
         prior=prior,
         prior_average=average,
         optimizers=state.optimizers._replace(prior=optimizer),
         scales=state.scales._replace(prior=scale),
     ), metrics
-
-
-def modes(mixture: Mixture) -> Array:
-    r"""Return $e^{H(\omega)}$ `[...]`, the number of components that a mixture uses, 1 to K."""
-    weight = mixture.log_weight
-    return jnp.exp(-jnp.sum(jnp.exp(weight) * weight, axis=-1))
 
 
 def step_kl_scale(

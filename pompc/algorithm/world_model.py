@@ -165,7 +165,7 @@ class WorldModel:
         """
         return self._gaussian(apply(self._policy, policy, latent), log_std_min)
 
-    def prior(self, prior: Params, latent: Array) -> Gaussian | Mixture:
+    def learned_prior(self, prior: Params, latent: Array) -> Gaussian | Mixture:
         """Return the learned prior at latents `[..., Z]`, of the kind that its network is for."""
         components = prior["output"]["bias"].shape[-1] // (1 + 2 * self.action_dim)
         if components == 0:

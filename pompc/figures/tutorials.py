@@ -223,5 +223,5 @@ def two_actions(
         axes.get_legend().remove()
         axes.set(title=title, xlabel="action")
     grid[0, 0].set_ylabel("relative to the highest")
-    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

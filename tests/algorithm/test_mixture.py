@@ -101,7 +101,7 @@ def test_an_agent_s_prior_and_its_losses_are_those_of_loops(scene):
     assert needed.components == 3
     latents = make_rollout(world, state.model, batch).latents[:-1]
     planner, _ = update.planners(world, batch)
-    found = world.prior(state.prior, latents)
+    found = world.learned_prior(state.prior, latents)
     fitted = losses.prior_loss(found, planner, jnp.float32(0))
     policy = update_policy.policy_kl(world, state, latents, planner)
     params, s = agents.oracle_params(state), agents.oracle_settings(world.config)
@@ -115,7 +115,7 @@ def test_an_agent_s_prior_and_its_losses_are_those_of_loops(scene):
         for gaussian, ours in ((plan, fitted), ((mean, np.exp(log_std)), policy)):
             kls = [oracle.kl(*gaussian, *pair) for pair in zip(means, stds, strict=True)]
             np.testing.assert_allclose(ours[t, b], -logsumexp(weight - kls), rtol=1e-4)
-    modes = update_policy.modes(found)
+    modes = found.modes()
     assert 1 <= modes.min() <= modes.max() <= 3
 
 
