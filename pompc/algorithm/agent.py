@@ -34,6 +34,14 @@ class Scales(NamedTuple):
     value_slope: Array | None  # g of `losses.value_slope`, where λ follows from a budget
 
 
+class Elites(NamedTuple):
+    """The best trajectories of `R` plans, on which Q learns."""
+
+    observation: Array  # [R, O]: where they were planned
+    actions: Array  # [H, R, K, A]
+    fresh: Array  # bool: no update has seen them yet
+
+
 class AgentState(NamedTuple):
     """Everything of one agent but its replay buffer."""
 
@@ -48,6 +56,7 @@ class AgentState(NamedTuple):
     scales: Scales
     plan_mean: Array  # [H, A]: the previous plan, zeros at the start of an episode
     from_policy: Array  # running share of the plans' elites that the policy proposed
+    elites: Elites | None  # of the newest decision's plan, where Q learns on those
 
 
 class Memory(NamedTuple):
@@ -56,6 +65,7 @@ class Memory(NamedTuple):
     key: Array
     plan_mean: Array
     from_policy: Array
+    elites: Elites | None
 
 
 class Choice(NamedTuple):
@@ -70,7 +80,7 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
     model_key, policy_key, prior_key, key = jax.random.split(key, 4)
     model = world.init_model(model_key, parts.kl_value)
     policy = world.init_policy(policy_key)
-    prior = world.init_policy(prior_key) if parts.prior else None
+    prior = world.init_policy(prior_key, parts.components) if parts.prior else None
     start = jnp.float32(world.config.scale_start)
     return AgentState(
         key=key,
@@ -84,6 +94,17 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
         scales=Scales(start, start, start, jnp.float32(0.0) if parts.budget else None),
         plan_mean=jnp.zeros((world.config.horizon, world.action_dim)),
         from_policy=jnp.float32(0.0),
+        elites=no_elites(world, 1) if parts.imagined == "acting" else None,
+    )
+
+
+def no_elites(world: WorldModel, plans: int) -> Elites:
+    """Return what stands for the elites of so many plans where none was made."""
+    config, actions = world.config, world.action_dim
+    return Elites(
+        jnp.zeros((plans, world.observation_dim)),
+        jnp.zeros((config.horizon, plans, config.elites, actions)),
+        jnp.bool_(False),
     )
 
 
@@ -117,7 +138,10 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
     action = choose_action(made, action_key, world.config.training_action, explore=True)
     planner = stored_policy(made, action_key, world.config.clone_mean)
     from_policy = running(state.from_policy, made.from_policy, ELITES_RATE)
-    return Memory(key, made.mean, from_policy), Choice(action, planner)
+    elites = state.elites
+    if elites is not None:
+        elites = Elites(observation[None], made.elites[:, None], jnp.bool_(True))
+    return Memory(key, made.mean, from_policy, elites), Choice(action, planner)
 
 
 def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
@@ -129,7 +153,8 @@ def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tup
         latent = world.encode(state.model.encoder, observation)
         noise = jax.random.normal(noise_key, (world.action_dim,))
         action = world.sample_action(world.policy(state.policy, latent), noise)
-    return Memory(key, state.plan_mean, state.from_policy), Choice(action, _uninformed(world))
+    memory = Memory(key, state.plan_mean, state.from_policy, state.elites)
+    return memory, Choice(action, _uninformed(world))
 
 
 def end_episode(
@@ -160,7 +185,7 @@ def abandon_episode(state: AgentState, failed: Array) -> Memory:
 
 def _restart(state: AgentState, key: Array, done: Array) -> Memory:
     mean = jnp.where(done, 0.0, state.plan_mean)
-    return Memory(jnp.where(done, key, state.key), mean, state.from_policy)
+    return Memory(jnp.where(done, key, state.key), mean, state.from_policy, state.elites)
 
 
 def evaluation_action(

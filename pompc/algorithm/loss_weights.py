@@ -24,21 +24,30 @@ class Hypers(NamedTuple):
     replay_prior: Array  # 1: π_p is the stored planner; 0: the learned prior
     prior_rate: Array  # step of the prior's running average
     kl_budget: Array  # ε, nats an action dimension; `budgeted` makes λ of it
+    alignment_weight: Array  # of `losses.alignment`
 
 
 class Parts(NamedTuple):
     """What a program must contain; what an agent does not use costs nothing."""
 
     prior: bool  # the learned prior π_θp
+    components: int  # Gaussians of its mixture; 0: it is one Gaussian
     prior_average: bool  # the policy reads a running average of its weights
     budget: bool  # λ follows from a budget
     kl_value: bool  # the KL-regularised ensemble Q^λ and its target
     kl: bool  # the policy reads a prior's KL
     cross_entropy: bool  # or what Eq. (34) has in its place
+    alignment: bool  # or BOOM's likelihood around its mean
     reanalyse: str  # stored plans are kept fresh: "before" or "after" the model's step, or ""
     policy: bool  # the sampling policy is trained
     value: bool  # it climbs a value
     cloning: bool  # stored actions are cloned by the return of their episode
+    imagined: str  # Q learns on plans: those "reanalysed", or those of "acting", or ""
+
+    @property
+    def reference(self) -> bool:
+        """Whether the policy's loss reads π_p."""
+        return self.kl or self.cross_entropy or self.alignment
 
 
 def hypers(config: Config) -> Hypers:
@@ -56,6 +65,7 @@ def hypers(config: Config) -> Hypers:
         replay_prior=jnp.float32(config.prior == "replay"),
         prior_rate=jnp.float32(config.prior_rate),
         kl_budget=jnp.float32(config.kl_budget),
+        alignment_weight=jnp.float32(config.alignment_coef),
     )
 
 
@@ -64,20 +74,30 @@ def parts(config: Config) -> Parts:
 
     Without the KL in its target Q^λ would be a second Q^π_s, so that there is none.
     """
-    cross_entropy = config.cross_entropy_coef > 0
-    learned = (config.lam > 0 or cross_entropy) and config.prior != "replay"
+    cross_entropy, alignment = config.cross_entropy_coef > 0, config.alignment_coef > 0
+    learned = (config.lam > 0 or cross_entropy or alignment) and config.prior != "replay"
     return Parts(
         prior=learned,
+        components=config.prior_components if learned and config.prior == "mixture" else 0,
         prior_average=learned and config.prior_rate < 1,
         budget=config.kl_budget > 0,
         kl_value=0 < config.lam < math.inf and config.kl_in_target,
         kl=config.lam > 0,
         cross_entropy=cross_entropy,
+        alignment=alignment,
         reanalyse=config.reanalyse_order if config.lam > 0 else "",
         policy=True,
         value=config.lam < math.inf,
         cloning=config.cloning_coef > 0,
+        imagined=_imagined(config),
     )
+
+
+def _imagined(config: Config) -> str:
+    """Return which plans Q learns on: without λ nothing is reanalysed."""
+    if config.imagined_value_coef == 0:
+        return ""
+    return "reanalysed" if config.lam > 0 else "acting"
 
 
 def pretraining(needed: Parts, config: Config) -> Parts:
@@ -86,7 +106,7 @@ def pretraining(needed: Parts, config: Config) -> Parts:
     Two published methods do more there: TD-MPC2 trains its policy too, `bmpc-jax` reanalyses.
     """
     after = "after" if needed.reanalyse == "after" else ""
+    needed = needed._replace(reanalyse=after, imagined="")  # nothing was planned yet
     if config.pretrain_policy:
-        return needed._replace(reanalyse=after)
-    nothing = {"prior": False, "kl_value": False, "kl": False, "policy": False}
-    return needed._replace(reanalyse=after, **nothing)
+        return needed
+    return needed._replace(prior=False, kl_value=False, kl=False, policy=False)

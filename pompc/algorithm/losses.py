@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -16,8 +17,10 @@ from pompc.algorithm.loss_weights import Hypers
 from pompc.algorithm.maths import (
     Bins,
     Gaussian,
+    Mixture,
     kl_divergence,
     log_likelihood,
+    mixture_divergence,
     two_hot_cross_entropy,
 )
 from pompc.settings.config import Config
@@ -122,11 +125,14 @@ def budgeted(hypers: Hypers, value_slope: Array, kl: Array, value: Array, action
     return hypers._replace(kl_weight=lam, kl_target_weight=jnp.where(taxed, lam * value, 0.0))
 
 
-def prior_loss(prior: Gaussian, planner: Gaussian, forward: Array) -> Array:
+def prior_loss(prior: Gaussian | Mixture, planner: Gaussian, forward: Array) -> Array:
     """Return KL[prior ‖ planner] (Eq. 12), or KL[planner ‖ prior] (Eq. 13) where `forward`.
 
-    Not yet divided by max(1, S_p); `[H, B]` for Gaussians `[H, B, A]`.
+    Not yet divided by max(1, S_p); `[H, B]` for Gaussians `[H, B, A]`. Of a mixture it is a bound
+    of Eq. (13).
     """
+    if isinstance(prior, Mixture):
+        return mixture_divergence(planner, prior)
     return jnp.where(forward > 0, kl_divergence(planner, prior), kl_divergence(prior, planner))
 
 
@@ -138,6 +144,7 @@ class PolicyTerms(NamedTuple):
     entropy: Array  # of π_s
     cross_entropy: Array  # of `sampled_cross_entropy`
     cloning: Array  # return-weighted log π_s of the stored action
+    alignment: Array  # of `alignment`
 
 
 def weighted(terms: PolicyTerms, hypers: Hypers) -> PolicyTerms:
@@ -146,7 +153,8 @@ def weighted(terms: PolicyTerms, hypers: Hypers) -> PolicyTerms:
     $$\lambda\, \mathrm{KL} / \max(1, S_{KL}) - Q^\lambda / \max(1, S_Q) - \alpha\, \mathcal H$$
 
     λ = inf leaves the KL term, in `bmpc` the entropy too. Eq. (34) adds β CE[π_s, π_p] instead of
-    the KL, Eq. (43) subtracts the weighted log-likelihood of stored actions.
+    the KL, Eq. (43) subtracts the weighted log-likelihood of stored actions, and BOOM adds its
+    alignment.
     """
     return PolicyTerms(
         hypers.kl_weight * terms.kl,
@@ -154,6 +162,7 @@ def weighted(terms: PolicyTerms, hypers: Hypers) -> PolicyTerms:
         -hypers.entropy_weight * terms.entropy,
         hypers.cross_entropy_weight * terms.cross_entropy,
         -hypers.cloning_weight * terms.cloning,
+        hypers.alignment_weight * terms.alignment,
     )
 
 
@@ -162,15 +171,44 @@ def policy_loss(terms: PolicyTerms, hypers: Hypers) -> Array:
     return sum(weighted(terms, hypers), start=jnp.zeros_like(terms.kl))
 
 
-def sampled_cross_entropy(action: Array, planner: Gaussian, value_scale: Array) -> Array:
+def sampled_cross_entropy(
+    action: Array, planner: Gaussian, value_scale: Array, divisor: float = 61.0
+) -> Array:
     r"""Return $-A^2 \log \pi_P(a) / (61 S_Q)$ of the policy's sample; 0 while S_Q is at most 2.
 
     Eq. (34) as TD-M(PC)²'s code has it (tdmpc_square_public, d1c2632): one sample of CE[π_s, π_P],
-    `[...]` for actions `[..., A]`. A humanoid with hands has 61 action dimensions.
+    `[...]` for actions `[..., A]`. A humanoid with hands has 61 action dimensions: its `divisor`.
     """
     count = action.shape[-1]
-    scaled = log_likelihood(planner, action) * count**2 / 61.0 / jnp.maximum(1.0, value_scale)
+    scaled = log_likelihood(planner, action) * count**2 / divisor / jnp.maximum(1.0, value_scale)
     return jnp.where(value_scale > 2.0, -scaled, 0.0)
+
+
+def alignment(
+    action: Array, mean: Array, std: Array, value: Array, value_scale: Array, mask: Array
+) -> Array:
+    r"""Return BOOM's alignment of the policy's sample with the planner, whose mean over B counts.
+
+    $$-\frac{\kappa A^2}{S_Q} \sum_b \frac{e^{Q_b / S_Q}}{\sum_j e^{Q_j / S_Q}}
+    \log \mathcal N(a_b; \bar a_b, \mathrm{sg}[\sigma_b]^2)$$
+
+    0 while S_Q is at most 2. Only the action has a gradient: neither the weights nor the standard
+    deviation, the policy's own. $\kappa$ is 1/50, and 1/1000 for 24 to 48 action dimensions.
+    Zhan et al. (2025), as their code has it (BOOM_MBRL, b3b2f09).
+
+    Args:
+        action: the policy's sample `[H, B, A]`.
+        mean: of the stored planner, `[H, B, A]`.
+        std: of the policy, `[H, B, A]`.
+        value: Q / max(1, S_Q) of the sample, `[H, B]`.
+        value_scale: S_Q.
+        mask: 0 past the end of an episode, `[H, B]`.
+    """
+    values = jnp.where(mask > 0, jax.lax.stop_gradient(value), -1e9)  # finite: all may have ended
+    weights = value.shape[-1] * jax.nn.softmax(values, axis=-1)
+    divisor = 1000.0 if 24 <= action.shape[-1] <= 48 else 50.0
+    around = Gaussian(mean, jax.lax.stop_gradient(std))
+    return weights * sampled_cross_entropy(action, around, value_scale, divisor)
 
 
 def cloning_weights(returns: Array, best: Array) -> Array:

@@ -30,6 +30,18 @@ class Gaussian(NamedTuple):
     std: Array  # [..., A]
 
 
+class Mixture(NamedTuple):
+    """Mixture of `K` diagonal Gaussians over actions, in action space."""
+
+    log_weight: Array  # [..., K]: log ω, of weights whose sum is 1
+    mean: Array  # [..., K, A]
+    std: Array  # [..., K, A]
+
+    def modes(self) -> Array:
+        r"""Return $e^{H(\omega)}$ `[...]`: the number of components that it uses, 1 to K."""
+        return jnp.exp(-jnp.sum(jnp.exp(self.log_weight) * self.log_weight, axis=-1))
+
+
 def bounded_exp(x: Array) -> Array:
     """Return e^x with x clipped to [-80, 80], so that a softmax needs no maximum.
 
@@ -95,6 +107,19 @@ def kl_divergence(p: Gaussian, q: Gaussian) -> Array:
     variance_ratio = jnp.square(p.std / q.std)
     distance = jnp.square((p.mean - q.mean) / q.std)
     return 0.5 * jnp.sum(variance_ratio + distance - 1.0 - jnp.log(variance_ratio), axis=-1)
+
+
+def mixture_divergence(p: Gaussian, q: Mixture) -> Array:
+    r"""Return a bound of $\mathrm{KL}[p \,\|\, q]$ from above, in nats, `[...]`.
+
+    $$-\log \sum_j \omega_j\, e^{-\mathrm{KL}[p \,\|\, \mathcal N_j]}$$
+
+    Hershey and Olsen (2007). It is the KL itself for one component, and for components so far from
+    each other that p sees one. In p it is a soft minimum over the components: it seeks one mode.
+    """
+    one = Gaussian(p.mean[..., None, :], p.std[..., None, :])
+    each = kl_divergence(one, Gaussian(q.mean, q.std))
+    return -jax.nn.logsumexp(q.log_weight - each, axis=-1)
 
 
 def entropy(p: Gaussian) -> Array:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from pompc.algorithm import replay
-from pompc.algorithm.agent import AgentState, make_plan, stored_plan
+from pompc.algorithm.agent import AgentState, Elites, make_plan, no_elites, stored_plan
 from pompc.algorithm.loss_weights import Parts
 from pompc.algorithm.losses import Metrics, masked_mean
 from pompc.algorithm.maths import Gaussian
@@ -26,6 +28,13 @@ from pompc.algorithm.world_model import WorldModel
 from pompc.runtime import at_once
 
 EXPLORATION_LOG_STD = -2.0  # BMPC's lower bound of the policy's log std while it reanalyses
+
+
+class Replanned(NamedTuple):
+    """What planning anew leaves."""
+
+    plans: Gaussian | None  # [H, R, A], to be written back
+    elites: Elites | None  # of these H R plans, where Q learns on them
 
 
 def sample(world: WorldModel, buffer: Replay, key: Array) -> Batch:
@@ -48,10 +57,11 @@ def update(
     """
     key, _, plan_key, learn_key = jax.random.split(state.key, 4)
     model_key, policy_key = jax.random.split(learn_key)
-    state, old, plans = state._replace(key=key), state.model, None
+    state, old = state._replace(key=key), state.model
+    made = Replanned(None, state.elites if parts.imagined else None)
     rollout = make_rollout(world, old, batch)  # line 13
     if parts.reanalyse == "before":  # lines 14 to 19
-        batch, plans = replan(world, state, old.encoder, batch, plan_key, reanalyse_now)
+        batch, made = replan(world, state, old.encoder, batch, plan_key, reanalyse_now)
     planner, next_planner = planners(world, batch)  # line 20
     metrics: Metrics = {"plan_std": plan_std(batch.plan)}
     # Line 23 goes first: its latents are those of the model before its step, as in all public
@@ -65,10 +75,10 @@ def update(
         metrics |= found
     # Lines 21, 22, 24, 26 and 27: one gradient and one clipped norm over model, Q and Q^λ.
     kl = weighted_target_kl(world, state, rollout, next_planner) if parts.kl_value else None
-    state, found = step_model(world, state, batch, rollout, kl, model_key)
+    state, found = step_model(world, state, batch, rollout, kl, model_key, made.elites)
     metrics |= found
     if parts.reanalyse == "after":  # lines 14 to 20 as `bmpc_jax` has them, S_KL on the new plans
-        batch, plans = replan(world, state, old.encoder, batch, plan_key, reanalyse_now)
+        batch, made = replan(world, state, old.encoder, batch, plan_key, reanalyse_now)
         planner, _ = planners(world, batch)
         if parts.kl:
             state, found = step_kl_scale(world, state, batch, rollout, planner)
@@ -78,7 +88,7 @@ def update(
         inputs = policy_inputs(world, state, batch, rollout, planner, values, parts, policy_key)
         state, found = step_policy(world, state, batch, inputs, parts)
         metrics |= found
-    return state, plans, metrics
+    return state, made.plans, metrics
 
 
 def write_back(world: WorldModel, buffer: Replay, batch: Batch, plans: Gaussian | None) -> Replay:
@@ -91,22 +101,24 @@ def write_back(world: WorldModel, buffer: Replay, batch: Batch, plans: Gaussian 
 
 def replan(
     world: WorldModel, state: AgentState, encoder: Params, batch: Batch, key: Array, now: Array
-) -> tuple[Batch, Gaussian]:
-    """Return the batch with plans of its first rows made anew, if `now`, and those `[H, R, A]`."""
+) -> tuple[Batch, Replanned]:
+    """Return the batch with plans of its first rows made anew, if `now`, and those."""
     rows, count = world.config.horizon, world.config.reanalyse_batch
-    plans = jax.lax.cond(
-        now,
-        lambda: reanalyse(world, state, encoder, key, batch),
-        lambda: jax.tree.map(lambda leaf: leaf[:rows, :count], batch.plan),
-    )
-    plan = jax.tree.map(lambda old, new: old.at[:rows, :count].set(new), batch.plan, plans)
-    return batch._replace(plan=plan), plans
+    imagines = world.config.imagined_value_coef > 0
+
+    def keep() -> Replanned:
+        plans = jax.tree.map(lambda leaf: leaf[:rows, :count], batch.plan)
+        return Replanned(plans, no_elites(world, rows * count) if imagines else None)
+
+    made = jax.lax.cond(now, lambda: reanalyse(world, state, encoder, key, batch), keep)
+    plan = jax.tree.map(lambda old, new: old.at[:rows, :count].set(new), batch.plan, made.plans)
+    return batch._replace(plan=plan), made
 
 
 def reanalyse(
     world: WorldModel, state: AgentState, encoder: Params, key: Array, batch: Batch
-) -> Gaussian:
-    """Plan anew at the states of the batch's first sequences (lines 16 to 18), `[H, R, A]`.
+) -> Replanned:
+    """Plan anew at the states of the batch's first sequences (lines 16 to 18).
 
     Sequences are drawn independently, so that the first ones are a random subset of the batch.
     `encoder` is the one that encoded the batch: the model may have been updated since.
@@ -117,18 +129,23 @@ def reanalyse(
     latents = world.encode(encoder, observation).reshape(count, -1)
     cold = jnp.zeros((config.horizon, world.action_dim))  # line 17 starts at 0
     log_std_min = EXPLORATION_LOG_STD if config.reanalyse_exploration else None
+    imagines = config.imagined_value_coef > 0
 
-    def plan_anew(inputs: tuple[Array, Array]) -> Gaussian:
+    def plan_anew(inputs: tuple[Array, Array]) -> tuple[Gaussian, Array | None]:
         plan_key, latent = inputs
         made = make_plan(world, state, plan_key, latent, cold, log_std_min)
-        return stored_plan(world, made, plan_key)
+        return stored_plan(world, made, plan_key), made.elites if imagines else None
 
     inputs = jax.random.split(key, count), latents
     # A CPU takes a few plans at a time: the activations of all would not fit its caches.
     together = at_once(count, config.plan_samples, config.hidden_dim)
-    plans = jax.lax.map(plan_anew, inputs, batch_size=together)
+    plans, elites = jax.lax.map(plan_anew, inputs, batch_size=together)
     shape = config.horizon, config.reanalyse_batch, world.action_dim
-    return jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
+    plans = jax.tree.map(lambda leaf: leaf.reshape(shape), plans)
+    if elites is not None:
+        seen = observation.reshape(count, -1)
+        elites = Elites(seen, jnp.moveaxis(elites, 0, 1), jnp.bool_(True))
+    return Replanned(plans, elites)
 
 
 def plan_std(plan: Gaussian) -> Array:

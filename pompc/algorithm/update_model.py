@@ -11,7 +11,7 @@ import optax
 from jax import Array
 
 from pompc.algorithm import losses
-from pompc.algorithm.agent import AgentState, TargetParams
+from pompc.algorithm.agent import AgentState, Elites, TargetParams
 from pompc.algorithm.losses import Metrics, masked_mean
 from pompc.algorithm.maths import outside_bins, two_hot_cross_entropy
 from pompc.algorithm.networks import Params
@@ -20,6 +20,14 @@ from pompc.algorithm.replay import Batch
 from pompc.algorithm.rollout import Rollout, unroll
 from pompc.algorithm.world_model import ModelParams, WorldModel
 from pompc.settings.config import Config
+
+
+class Imagined(NamedTuple):
+    """`N` trajectories in the model and the TD targets of their transitions, gradients stopped."""
+
+    latents: Array  # [H, N, Z]
+    actions: Array  # [H, N, A]
+    targets: Array  # [H, N], in units of return
 
 
 class TDTargets(NamedTuple):
@@ -91,14 +99,61 @@ def draw_targets(
     """Return the targets of one update, with actions and target heads drawn by `keys [3]`."""
     noise = jax.random.normal(keys[0], batch.action.shape)
     # Line 22: targets take the lower (or mean) of two target heads, drawn anew at every update.
-    how = "all" if world.config.target_heads == "mean_all" else "pair"
     pairs = TargetParams(
-        world.draw_heads(keys[1], state.targets.q, how),
-        world.draw_heads(keys[2], state.targets.kl_q, how),
+        _draw_targets(world, keys[1], state.targets.q),
+        _draw_targets(world, keys[2], state.targets.kl_q),
     )
     if world.config.critic == "v":
         return state_value_targets(world, state, pairs.q, rollout, noise)
     return td_targets(world, state.policy, pairs, batch, rollout, target_kl, noise)
+
+
+def _draw_targets(world: WorldModel, key: Array, heads: Params) -> Params:
+    how = "all" if world.config.target_heads == "mean_all" else "pair"
+    return world.draw_heads(key, heads, how)
+
+
+def imagine(world: WorldModel, state: AgentState, elites: Elites, key: Array) -> Imagined:
+    r"""Roll elites once more in the model, and value each of their steps.
+
+    $$\hat r(z_h, a_h) + \gamma \min Q^-(z_{h+1}, \tilde a), \quad
+    z_{h+1} = d(z_h, a_h), \quad \tilde a \sim \pi_s(z_{h+1})$$
+
+    The paper's future work: the planner's simulated data in value learning. With an exact model
+    Q^π_s is its fixed point, whatever the elites.
+    """
+    heads_key, noise_key = jax.random.split(key)
+    plans, best = elites.actions.shape[1:3]
+    actions = elites.actions.reshape(-1, plans * best, world.action_dim)
+    start = world.encode(state.model.encoder, elites.observation)
+    latents = [jnp.repeat(start, best, axis=0)]
+    for action in actions:
+        latents.append(world.next_latent(state.model.dynamics, latents[-1], action))
+    before, after = jnp.stack(latents[:-1]), jnp.stack(latents[1:])
+    noise = jax.random.normal(noise_key, actions.shape)
+    following = world.sample_action(world.policy(state.policy, after), noise)
+    heads = _draw_targets(world, heads_key, state.targets.q)
+    value = _reduce_heads(world, world.q_values(heads, after, following))
+    reward = world.reward(state.model.reward, before, actions)
+    target = losses.model_step_target(reward, value, world.config.discount)
+    return jax.lax.stop_gradient(Imagined(before, actions, target))
+
+
+def imagined_loss(world: WorldModel, q: Params, found: Imagined, key: Array | None) -> Array:
+    r"""Return $\sum_h \rho^h / H$ of CE(Q(z_h, a_h), target), a mean over trajectories.
+
+    A scalar before its coefficient; a key turns dropout on.
+    """
+    terms = _ensemble_loss(world, q, found.latents, found.actions, found.targets, key)
+    return losses.over_time(world.config, terms, jnp.ones_like(terms))
+
+
+def _ensemble_loss(
+    world: WorldModel, heads: Params, latent: Array, action: Array, target: Array, key: Array | None
+) -> Array:
+    """Return the loss of values `[H, B]`, Eq. (14) and (16), averaged over the heads."""
+    read = partial(losses.value_loss, target=target, bins=world.bins)
+    return jnp.mean(world.q_function(read, heads, key)(latent, action), axis=0)
 
 
 def model_losses(
@@ -114,22 +169,18 @@ def model_losses(
     `dropout_keys [2]` turns dropout on, one key an ensemble.
     """
     latents = unroll(world, model, batch)
-    before, bins = latents[:-1], world.bins
+    before, action = latents[:-1], batch.action
     keys = (None, None) if dropout_keys is None else dropout_keys
-
-    def ensemble_loss(heads: Params, latent: Array, target: Array, key: Array | None) -> Array:
-        read = partial(losses.value_loss, target=target, bins=bins)
-        return jnp.mean(world.q_function(read, heads, key)(latent, batch.action), axis=0)
-
     reward_logits = world.reward_logits(model.reward, before, batch.action)
     terms = {
         "consistency": losses.consistency_loss(latents[1:], rollout.encoded),
-        "reward": two_hot_cross_entropy(reward_logits, batch.reward, bins),
-        "value": ensemble_loss(model.q, before, targets.q, keys[0]),
+        "reward": two_hot_cross_entropy(reward_logits, batch.reward, world.bins),
+        "value": _ensemble_loss(world, model.q, before, action, targets.q, keys[0]),
     }
     if targets.kl_q is not None:
         trained = before if world.config.kl_value_trains_model else rollout.latents[:-1]
-        terms["kl_value"] = ensemble_loss(model.kl_q, trained, targets.kl_q, keys[1])
+        own = model.kl_q, trained, action, targets.kl_q, keys[1]
+        terms["kl_value"] = _ensemble_loss(world, *own)
     return {name: losses.over_time(world.config, term, batch.mask) for name, term in terms.items()}
 
 
@@ -145,13 +196,19 @@ def step_model(
     rollout: Rollout,
     target_kl: Array | None,
     key: Array,
+    elites: Elites | None = None,
 ) -> tuple[AgentState, Metrics]:
-    """Step encoder, dynamics, reward and ensembles on one sum of losses; move the targets."""
+    """Step encoder, dynamics, reward and ensembles on one sum of losses; move the targets.
+
+    Fresh elites train Q besides, and nothing but Q.
+    """
     config, keys = world.config, jax.random.split(key, 5)
     targets = draw_targets(world, state, batch, rollout, target_kl, keys[:3])
 
     def loss(model: ModelParams) -> tuple[Array, Metrics]:
         terms = model_losses(world, model, batch, rollout, targets, keys[3:])
+        if elites is not None:
+            terms["imagined_value"] = _learn_imagined(world, state, model.q, elites, key)
         return jnp.sum(weighted(config, terms)), terms
 
     # Without a target Q^λ has no gradient and no optimiser step: pretraining leaves it alone.
@@ -162,6 +219,18 @@ def step_model(
     return state, metrics | _target_metrics(world, batch, targets) | {
         "model_grad_norm": optax.tree.norm(gradient)
     }
+
+
+def _learn_imagined(
+    world: WorldModel, state: AgentState, q: Params, elites: Elites, key: Array
+) -> Array:
+    """Return `imagined_loss` of the elites; 0, at no cost, if they are not fresh."""
+    keys = jax.random.split(jax.random.fold_in(key, 5))  # beside the five of `step_model`
+
+    def learn(q: Params) -> Array:
+        return imagined_loss(world, q, imagine(world, state, elites, keys[0]), keys[1])
+
+    return jax.lax.cond(elites.fresh, learn, lambda _: jnp.float32(0.0), q)
 
 
 def _apply_gradient(world: WorldModel, state: AgentState, gradient: ModelParams) -> AgentState:

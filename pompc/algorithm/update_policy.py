@@ -15,6 +15,7 @@ from pompc.algorithm.loss_weights import Hypers, Parts
 from pompc.algorithm.losses import Metrics, PolicyTerms, masked_mean, masked_mean_and_std
 from pompc.algorithm.maths import (
     Gaussian,
+    Mixture,
     entropy,
     log_likelihood,
     running,
@@ -39,12 +40,14 @@ class PolicySample(NamedTuple):
 
 def reference_policy(
     world: WorldModel, state: AgentState, latents: Array, planner: Gaussian
-) -> Gaussian:
+) -> Gaussian | Mixture:
     """Return π_p at latents `[H, B, Z]`: the learned prior, or the planner stored with each."""
     if state.prior is None:
         return planner
     weights = state.prior if state.prior_average is None else state.prior_average
-    learned = world.policy(weights, latents)
+    learned = world.learned_prior(weights, latents)
+    if isinstance(learned, Mixture):
+        return learned
     replayed = state.hypers.replay_prior > 0
     return jax.tree.map(lambda old, new: jnp.where(replayed, old, new), planner, learned)
 
@@ -67,8 +70,8 @@ def step_prior(
     config = world.config
 
     def divergence(prior: Params) -> Array:
-        gaussian = world.policy(prior, rollout.latents[:-1])
-        return losses.prior_loss(gaussian, planner, state.hypers.forward_kl)
+        fitted = world.learned_prior(prior, rollout.latents[:-1])
+        return losses.prior_loss(fitted, planner, state.hypers.forward_kl)
 
     # S_p is measured before the step: the loss divides by a constant.
     scale = update_scale(state.scales.prior, divergence(state.prior)[0], config.scale_rate)
@@ -84,17 +87,20 @@ def step_prior(
     average = state.prior_average
     if average is not None:
         average = follow(average, prior, state.hypers.prior_rate)
-    state = state._replace(
-        prior=prior,
-        prior_average=average,
-        optimizers=state.optimizers._replace(prior=optimizer),
-        scales=state.scales._replace(prior=scale),
-    )
-    return state, {
+    metrics = {
         "prior_loss": value,
         "prior_kl": masked_mean(raw, batch.mask),
         "scale_prior": scale,
     }
+    fitted = world.learned_prior(state.prior, rollout.latents[:-1])
+    if isinstance(fitted, Mixture):
+        metrics["prior_modes"] = masked_mean(fitted.modes(), batch.mask)
+    return state._replace(
+        prior=prior,
+        prior_average=average,
+        optimizers=state.optimizers._replace(prior=optimizer),
+        scales=state.scales._replace(prior=scale),
+    ), metrics
 
 
 def step_kl_scale(
@@ -128,7 +134,7 @@ def loss_weights(world: WorldModel, state: AgentState) -> Hypers:
 def sample_policy(
     world: WorldModel, policy: Params, heads: Params | None, latents: Array, noise: Array
 ) -> PolicySample:
-    """Return the policy and the mean value over `heads` of one action drawn from it.
+    """Return the policy and the mean (by option: the least) value of one action drawn from it.
 
     Without heads (λ = inf reads no value) the value is 0.
     """
@@ -137,31 +143,37 @@ def sample_policy(
     if heads is None:
         return PolicySample(gaussian, action, none, none)
     log_slope = squash_log_slope(action) if world.config.squash_correction else none
-    value = jnp.mean(world.q_values(heads, latents, action), axis=0)
+    reduce = jnp.min if world.config.policy_heads == "min_pair" else jnp.mean
+    value = reduce(world.q_values(heads, latents, action), axis=0)
     return PolicySample(gaussian, action, value, log_slope)
 
 
 def policy_terms(
     world: WorldModel,
     sample: PolicySample,
-    reference: Gaussian | None,
+    reference: Gaussian | Mixture | None,
     scales: Scales,
     batch: Batch,
     parts: Parts,
 ) -> PolicyTerms:
     """Return what the policy's loss weighs, `[H, B]`, with 0 for what the agent does not read."""
     bonus = entropy(sample.gaussian)
-    kl = cross = cloning = jnp.zeros_like(bonus)
+    kl = cross = cloning = alignment = jnp.zeros_like(bonus)
+    value = scaled(sample.value, scales.value)
     if parts.kl and reference is not None:
         kl = scaled(world.divergence(sample.gaussian, reference), scales.kl)
-    if parts.cross_entropy and reference is not None:
+    if parts.cross_entropy and isinstance(reference, Gaussian):
         cross = losses.sampled_cross_entropy(sample.action, reference, scales.value)
     if parts.cloning and batch.returns is not None and batch.best is not None:
         weights = losses.cloning_weights(batch.returns, batch.best)
         cloning = weights * log_likelihood(sample.gaussian, batch.action)
+    if parts.alignment and isinstance(reference, Gaussian):
+        std = jnp.maximum(sample.gaussian.std, world.config.min_plan_std)
+        seen = sample.action, reference.mean, std, value, scales.value, batch.mask
+        alignment = losses.alignment(*seen)
     factor = world.action_dim if world.config.entropy_times_actions else 1
     bonus = factor * bonus + sample.log_slope
-    return PolicyTerms(kl, scaled(sample.value, scales.value), bonus, cross, cloning)
+    return PolicyTerms(kl, value, bonus, cross, cloning, alignment)
 
 
 class PolicyInputs(NamedTuple):
@@ -171,7 +183,7 @@ class PolicyInputs(NamedTuple):
     mask: Array  # [H, B]
     noise: Array  # [H, B, A]
     heads: Params | None  # values to climb
-    reference: Gaussian | None  # π_p, [H, B, A]
+    reference: Gaussian | Mixture | None  # π_p, [H, B, A]
 
 
 def policy_inputs(
@@ -195,8 +207,7 @@ def policy_inputs(
     if parts.value:
         ensemble = critic.q if critic.kl_q is None else critic.kl_q
         heads = world.draw_heads(heads_key, ensemble, world.config.policy_heads)
-    reads = parts.kl or parts.cross_entropy
-    reference = reference_policy(world, state, latents, planner) if reads else None
+    reference = reference_policy(world, state, latents, planner) if parts.reference else None
     return PolicyInputs(latents, mask, noise, heads, reference)
 
 
@@ -261,8 +272,8 @@ def update_value_scales(
 def value_slope(world: WorldModel, policy: Params, inputs: PolicyInputs) -> Array:
     """Return `losses.value_slope` `[H, B]` of the policy's values at its mean action."""
     heads, reference = inputs.heads, inputs.reference
-    assert heads is not None  # a budget has both
-    assert reference is not None
+    assert heads is not None  # a budget has both, and no mixture
+    assert isinstance(reference, Gaussian)
 
     def value(action: Array) -> Array:
         return jnp.sum(jnp.mean(world.q_values(heads, inputs.latents, action), axis=0))

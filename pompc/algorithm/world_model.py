@@ -11,7 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pompc.algorithm.maths import Bins, Gaussian, clip_action, kl_divergence, two_hot_decode
+from pompc.algorithm.maths import (
+    Bins,
+    Gaussian,
+    Mixture,
+    clip_action,
+    kl_divergence,
+    mixture_divergence,
+    two_hot_decode,
+)
 from pompc.algorithm.networks import MLP, Params, apply, over_heads
 from pompc.algorithm.planner import PlanningModel
 from pompc.settings.config import Config
@@ -66,7 +74,12 @@ class WorldModel:
 
     @cached_property
     def _policy(self) -> MLP:
-        return MLP(self._hidden, 2 * self.action_dim, dtype=self.dtype)
+        return self._prior(0)
+
+    def _prior(self, components: int) -> MLP:
+        """Return the network of a mixture, of a weight and a Gaussian each; 0: of one Gaussian."""
+        outputs = components * (1 + 2 * self.action_dim) or 2 * self.action_dim
+        return MLP(self._hidden, outputs, dtype=self.dtype)
 
     @property
     def _hidden(self) -> tuple[int, int]:
@@ -91,9 +104,9 @@ class WorldModel:
             kl_q=ensemble(kl_q) if with_kl_q else None,
         )
 
-    def init_policy(self, key: Array) -> Params:
-        """Draw initial parameters of a policy (π_s or the prior π_p, of one architecture)."""
-        return self._policy.init(key, jnp.zeros(self.config.latent_dim))["params"]
+    def init_policy(self, key: Array, components: int = 0) -> Params:
+        """Draw initial parameters of a policy (π_s or the prior π_p, which may be a mixture)."""
+        return self._prior(components).init(key, jnp.zeros(self.config.latent_dim))["params"]
 
     def encode(self, encoder: Params, observation: Array) -> Array:
         """Map observations `[..., O]` to latents `[..., Z]`: z = h(s)."""
@@ -150,7 +163,20 @@ class WorldModel:
         `clipped`: in action space, the mean squashed by tanh; samples are clipped to [-1, 1] by
         whoever draws them. `squashed`: before the tanh that squashes samples.
         """
-        mean, raw = jnp.split(apply(self._policy, policy, latent), 2, axis=-1)
+        return self._gaussian(apply(self._policy, policy, latent), log_std_min)
+
+    def learned_prior(self, prior: Params, latent: Array) -> Gaussian | Mixture:
+        """Return the learned prior at latents `[..., Z]`, of the kind that its network is for."""
+        components = prior["output"]["bias"].shape[-1] // (1 + 2 * self.action_dim)
+        if components == 0:
+            return self.policy(prior, latent)
+        outputs = apply(self._prior(components), prior, latent)
+        logits, each = jnp.split(outputs, [components], axis=-1)
+        each = each.reshape(*each.shape[:-1], components, 2 * self.action_dim)
+        return Mixture(jax.nn.log_softmax(logits), *self._gaussian(each))
+
+    def _gaussian(self, outputs: Array, log_std_min: float | None = None) -> Gaussian:
+        mean, raw = jnp.split(outputs, 2, axis=-1)
         low = self.config.log_std_min if log_std_min is None else log_std_min
         log_std = low + 0.5 * (self.config.log_std_max - low) * (jnp.tanh(raw) + 1.0)
         return Gaussian(mean if self._squashed else jnp.tanh(mean), jnp.exp(log_std))
@@ -175,10 +201,14 @@ class WorldModel:
         """Return the action in [-1, 1] without noise."""
         return jnp.tanh(gaussian.mean) if self._squashed else gaussian.mean
 
-    def divergence(self, p: Gaussian, q: Gaussian) -> Array:
-        """Return KL[p ‖ q] `[...]`: its sum over action dimensions, or the mean by option."""
+    def divergence(self, p: Gaussian, q: Gaussian | Mixture) -> Array:
+        """Return KL[p ‖ q] `[...]`: its sum over action dimensions, or the mean by option.
+
+        Of a mixture it is the bound of `mixture_divergence`.
+        """
         share = self.action_dim if self.config.kl_reduction == "mean" else 1
-        return kl_divergence(p, q) / share
+        kl = mixture_divergence(p, q) if isinstance(q, Mixture) else kl_divergence(p, q)
+        return kl / share
 
     def planning_model(
         self, model: ModelParams, policy: Params, heads: Params, log_std_min: float | None = None

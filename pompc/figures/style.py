@@ -27,12 +27,14 @@ BACKGROUND = "#ffffff"
 INK, MUTED = "#222222", "#767676"
 _METHODS = {  # method -> name in a legend, colour
     "pompc_budget": ("PO-MPC, λ from a budget", "#D1495B"),
+    "pompc_imagined": ("PO-MPC, imagined values", "#8F6BB3"),
     "tdmpc2": ("TD-MPC2", "#444444"),
     "bmpc": ("BMPC", "#D55E00"),
     "bmpc_jax": ("BMPC (JAX port)", "#A69153"),
     "bmpc_v3": ("BMPC, Variant 3", "#7A0201"),
     "tdmpc_square": ("TD-M(PC)²", "#6C6707"),
     "tdmpbc": ("TD-MPBC", "#2F6B6B"),
+    "boom": ("BOOM", "#0D0592"),
 }
 # PO-MPC by the KL term's share λ / (1 + λ) of the objective, so that any λ has a colour.
 _SHARES = (0.0, 0.1 / 1.1, 0.5, 0.9, 1.0)
@@ -41,6 +43,7 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
     "reverse_kl": ("", "-", "o", 0.0),
     "replay": ("replayed planner", (0, (4, 1.5)), "s", 0.35),
     "forward_kl": ("forward KL", (0, (5, 1.5, 1, 1.5)), "^", 0.5),
+    "mixture": ("mixture prior", (0, (1, 1)), "v", 0.2),
 }
 # Of agents with other settings than the first of their name.
 _CHANGED = ("#8C510A", "#5E3C99", "#01665E", "#B2182B", "#4D4D4D", "#2166AC")

@@ -204,3 +204,24 @@ def stale_plans(
     figure.colorbar(dots, label="when the plan was made")
     draw_lines(axes, states, means, colors=(PALETTE[3], PALETTE[0], PALETTE[2]), linewidth=2.5)
     return figure
+
+
+@style.settings()
+def two_actions(
+    actions: np.ndarray, reward: np.ndarray, curves: dict[str, dict[str, np.ndarray]]
+) -> Figure:
+    """Draw densities `[G]` over actions `[G]` relative to their highest, a panel a prior.
+
+    Behind them the reward `[G]`, whose highest is 1. Names of `curves` are those of the panels and
+    of the lines.
+    """
+    figure, grid = panels(1, len(curves), 2.9, sharey=True)
+    for axes, (title, lines) in zip(grid[0], curves.items(), strict=True):
+        axes.fill_between(actions, reward, color=style.MUTED, alpha=0.25, label="reward")
+        highest = {name: line / line.max() for name, line in lines.items()}
+        draw_lines(axes, actions, highest)
+        axes.get_legend().remove()
+        axes.set(title=title, xlabel="action")
+    grid[0, 0].set_ylabel("relative to the highest")
+    figure.legend(*grid[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure

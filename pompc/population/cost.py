@@ -61,13 +61,19 @@ def count(world: WorldModel, parts: Parts) -> Cost:
     pairs = config.batch_size * config.horizon
     ensembles = 1 + parts.kl_value
     model = dynamics + head + ensembles * config.value_nets * head
-    targets = policy * (1 + parts.prior) + ensembles * 2 * head
-    actor = 3 * policy + (1 + 2) * 2 * head + (4 * policy if parts.prior else 0)
+    prior = parts.prior * mlp(latent, parts.components * (1 + 2 * action) or 2 * action)
+    targets = policy + prior + ensembles * 2 * head
+    actor = 3 * policy + (1 + 2) * 2 * head + 4 * prior
     encoder = 2.0 * config.encoder_dim * (world.observation_dim + latent)
     encoded = config.batch_size * (config.horizon + 3) * encoder
     update = pairs * (3 * model + targets + actor) + encoded
     plans = config.horizon * config.reanalyse_batch if parts.reanalyse else 0
-    return Cost(plan, update, plans * plan)
+    # Q on a plan's elites: their rollout, the policy and two target heads, and Q with its gradient.
+    step = dynamics + head + policy + 2 * head + 3 * config.value_nets * head
+    imagined = config.horizon * config.elites * step
+    update += imagined * (parts.imagined == "acting")
+    anew = plan + imagined * (parts.imagined == "reanalysed")
+    return Cost(plan, update, plans * anew)
 
 
 def table(agents: Mapping[str, Config]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from jax import Array
 from pompc import runtime
 from pompc.algorithm import agent, instruments, replay, update
 from pompc.algorithm.agent import AgentState, Choice
+from pompc.algorithm.instruments import Drawn
 from pompc.algorithm.loss_weights import Parts, pretraining
 from pompc.algorithm.losses import Metrics
 from pompc.algorithm.replay import Batch, Replay
@@ -270,17 +271,17 @@ def _measure(build: _Builder) -> Function:
     """Return the program of `instruments.measure`."""
 
     def of_group(group: Group) -> Function:
-        def measure(state: AgentState, batch: Batch) -> Array:
-            return _stack(instruments.measure(group.world, state, batch, group.parts))
+        def measure(state: AgentState, drawn: Drawn) -> Array:
+            return _stack(instruments.measure(group.world, state, drawn, group.parts))
 
         return measure
 
-    sample = build.storing(lambda group: partial(update.sample, group.world), 2)
+    draw = build.storing(lambda group: partial(instruments.draw, group.world), 2)
     of_groups = build.computing(of_group, 2, one_by_one=True)
 
     def measure(states: Any, buffers: Any) -> Any:
-        batches = sample(buffers, build.to_host(tuple(state.key for state in states)))
-        return _of_agents(build, of_groups(states, build.to_device(batches)))
+        drawn = draw(buffers, build.to_host(tuple(state.key for state in states)))
+        return _of_agents(build, of_groups(states, build.to_device(drawn)))
 
     # It runs every 500 decisions: compile it fast rather than for speed.
     quick = {"xla_backend_optimization_level": 0}

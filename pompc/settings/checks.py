@@ -59,6 +59,14 @@ def _check_combinations(config: Any) -> None:
     _require(config.prior_rate > 0, config, "prior_rate", "greater than 0")
     finite = config.kl_budget == 0 or 0 < config.lam < math.inf
     _require(finite, config, "lam", "greater than 0 and finite with kl_budget, which replaces it")
+    if config.prior == "mixture":
+        near = config.kl_budget + config.cross_entropy_coef + config.alignment_coef == 0
+        needs = "kl_budget, cross_entropy_coef and alignment_coef, which need one Gaussian"
+        _require(near, config, "prior", f"another one with {needs}")
+    if config.imagined_value_coef > 0:
+        whose = "with imagined_value_coef, whose plans Q learns on before the model's step"
+        _require(config.critic == "q", config, "critic", f"'q' {whose}")
+        _require(config.reanalyse_order == "before", config, "reanalyse_order", f"'before' {whose}")
     if config.critic == "v":
         _require(math.isinf(config.lam), config, "lam", "inf with critic 'v', which has no action")
     squashed = config.policy_form == "squashed"
@@ -66,7 +74,8 @@ def _check_combinations(config: Any) -> None:
     _require(corrected, config, "squash_correction", "False unless policy_form is 'squashed'")
     if squashed or config.terminal_policy_latent:
         name = "policy_form 'squashed'" if squashed else "terminal_policy_latent"
-        learned = config.cross_entropy_coef > 0 and config.prior != "replay"
+        likely = config.cross_entropy_coef + config.alignment_coef > 0  # near a prior
+        learned = likely and config.prior != "replay"
         alone = config.lam == config.cloning_coef == 0 and not learned
         _require(alone, config, "lam", f"0, and no cloning, with {name}, which has no prior")
 

@@ -38,9 +38,9 @@ class Fields:
     method: Names = setting("pompc", "Method, or a list of methods.", per_agent=True)
     lam: Strengths = setting(1.0, "Weight of the KL: a number, `inf`, or a list.",
         "$λ$, Eq. (17), (18); Table 3: KL reg. strength λ", per_agent=True)
-    prior: Names = setting("reverse_kl", "Prior: learned with `reverse_kl` or `forward_kl`, or "
-        "`replay`, the stored plans; or a list.", "$π_p$, Eq. (12), (13); Table 3: Prior policy "
-        "learning loss", per_agent=True)
+    prior: Names = setting("reverse_kl", "Prior: learned with `reverse_kl` or `forward_kl`, a "
+        "learned `mixture`, or `replay`, the stored plans; or a list.", "$π_p$, Eq. (12), (13); "
+        "Table 3: Prior policy learning loss", per_agent=True)
     preset: str = setting("auto", "Where the other defaults come from: `paper`, `laptop`, or "
         "`auto`, which is `paper` where JAX sees a GPU.")
     seed: NotNegativeInt = setting(0, "Seed of the first agent.", per_agent=True)
@@ -125,6 +125,8 @@ class Fields:
     reward_coef: NotNegative = setting(0.1, "Weight of the loss of the reward model.", "Table 3")
     value_coef: NotNegative = setting(0.1, "Weight of the loss of Q.",
         "$J(θ_Q)$, Eq. (14); Table 3")
+    imagined_value_coef: NotNegative = option(0.0, "Weight of the loss of Q on the planner's best "
+        "trajectories, rolled once more in the model.", "future work")
     kl_value_coef: NotNegative = setting(0.1, "Weight of the loss of $Q^λ$.",
         r"$J(\tilde θ_Q)$, Eq. (16); Table 3: Biased value function coef.")
     kl_value_trains_model: bool = option(True, "The loss of $Q^λ$ trains encoder and dynamics too.",
@@ -145,6 +147,9 @@ class Fields:
         "$β$, Eq. (34)", per_agent=True)
     cloning_coef: NotNegative = option(0.0, "Weight of cloning stored actions, by the return of "
         "their episode.", "Eq. (43)", per_agent=True)
+    alignment_coef: NotNegative = option(0.0, "Weight of the likelihood of the policy's sample "
+        "around the prior's mean, by the softmax of Q over a batch.", per_agent=True)
+    prior_components: Count = option(4, "Gaussians of the prior `mixture`.", "future work")
     prior_rate: Fraction = option(1.0, "Step of a running average of the prior's weights, which "
         "the policy then reads in its place. At 1 the average is the prior.", "$θ_p$, Eq. (18)",
         per_agent=True)
@@ -156,8 +161,9 @@ class Fields:
     terminal_policy_latent: bool = option(False, "The policy trains on H + 1 latents, not on H.")
     straight_through: bool = option(True,
         "The gradient of Q passes the clip of the policy's action.", "Eq. (18)")
-    policy_heads: Literal["pair", "all"] = option("pair",
-        "Values that the policy climbs: the mean of a random `pair`, or of `all`.", "Eq. (18)")
+    policy_heads: Literal["pair", "all", "min_pair"] = option("pair", "Value that the policy "
+        "climbs: the mean of a random `pair` or of `all`, or the lower of a pair (`min_pair`).",
+        "Eq. (18)")
     sequential_update: bool = option(True,
         "The policy sees the values after their update, not before.", "Alg. 2")
 

@@ -67,7 +67,7 @@ def _values(
 
 
 def _reads_prior(method: str, settings: Mapping[str, Any]) -> bool:
-    """Return whether a method with λ = 0 reads a prior: it fixes one, or Eq. (34) has a weight."""
-    given = settings.get("cross_entropy_coef", 0.0)
-    cross_entropy = convert("cross_entropy_coef", given, "float")
-    return "prior" in METHODS[method].settings or cross_entropy > 0
+    """Return whether a method with λ = 0 reads a prior: it fixes one, or a term near it counts."""
+    terms = "cross_entropy_coef", "alignment_coef"
+    weights = [convert(name, settings.get(name, 0.0), "float") for name in terms]
+    return "prior" in METHODS[method].settings or max(weights) > 0

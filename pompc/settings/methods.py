@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 PRIORS = {
     "reverse_kl": "learned prior, Eq. (12): KL[prior || planner], narrow",
     "forward_kl": "learned prior, Eq. (13): KL[planner || prior], covering",
+    "mixture": "learned mixture of `prior_components` Gaussians, by a bound of Eq. (13)",
     "replay": "the planner statistics stored in the replay buffer, no learned prior",
 }
 
@@ -51,6 +52,12 @@ METHODS = {
         policy_loss=r"as `pompc`, λ = c S_KL / S_Q; Eq. (17) subtracts c KL",
         source="the paper's future work; `algorithm.losses.budgeted`",
         settings={"lam": 1.0, "kl_budget": 0.5},
+    ),
+    "pompc_imagined": Method(
+        summary="PO-MPC whose Q learns on its planner's best trajectories, too",
+        policy_loss=r"as `pompc`",
+        source="the paper's future work; `algorithm.update_model.imagine`",
+        settings={"imagined_value_coef": 0.1},
     ),
     "tdmpc2": Method(
         summary="TD-MPC2 as published: a squashed policy that climbs Q, trained while pretraining",
@@ -107,6 +114,21 @@ METHODS = {
             "cross_entropy_coef": 1.0,
             "clone_mean": "elite",
             "seeding_plan_std": 7.389,  # e²
+        },
+    ),
+    "boom": Method(
+        summary="BOOM as published: TD-MPC2 whose policy's sample is likely around the planner's",
+        policy_loss=r"− min Q / S_Q − α (A ℋ + Σ log(1 − a²)) "
+        r"− κ A² B softmax_b(Q / S_Q) log N(a; planner's mean, σ_s²) / S_Q",
+        source="Zhan et al. (2025), torch code, b3b2f09",
+        settings=_TDMPC2
+        | {
+            "prior": "replay",
+            "alignment_coef": 1.0,
+            "policy_heads": "min_pair",
+            "clone_mean": "elite",
+            "policy_adam_eps": 1e-5,
+            "temperature": 2.0,
         },
     ),
     "tdmpbc": Method(

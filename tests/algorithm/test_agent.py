@@ -121,7 +121,8 @@ def test_reanalyse_plans_from_the_encoded_observation_without_warm_start(small):
     world, _, state = agents.make(config)
     state = state._replace(plan_mean=jnp.ones_like(state.plan_mean))
     batch = agents.make_batch(config)
-    plans = update.reanalyse(world, state, state.model.encoder, jax.random.PRNGKey(0), batch)
+    plans = update.reanalyse(world, state, state.model.encoder, jax.random.PRNGKey(0), batch).plans
+    assert plans is not None
     assert plans.mean.shape == (config.horizon, config.reanalyse_batch, agents.ACTIONS)
     keys = jax.random.split(jax.random.PRNGKey(0), config.horizon * config.reanalyse_batch)
     for index, (t, b) in enumerate(np.ndindex(config.horizon, config.reanalyse_batch)):

@@ -4,12 +4,11 @@ Where it can be imported: `PYTHONPATH` with the folder `bmpc` of its checkout (d
 torchrl and tensordict. `tests/test_peers.py` has what needs none of them.
 """
 
-from collections.abc import Sequence
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from torch_networks import network
 
 from pompc.algorithm import agent, planner, update
 from pompc.algorithm.loss_weights import hypers, parts
@@ -39,25 +38,6 @@ THEIR_METRICS = {
 def arrays(parameters, index, *names):
     """Return entries of a torch ensemble's layer."""
     return [parameters[str(index)][name].detach().numpy().copy() for name in names]
-
-
-def network(layers: Sequence, latent: int | None = None) -> dict:
-    """Return an MLP of torch as our tree; `latent` splits the first layer's inputs."""
-    tree = {}
-    for index, layer in enumerate(layers):
-        last = index == len(layers) - 1
-        kernel, bias = (value.detach().numpy().T.copy() for value in (layer.weight, layer.bias))
-        name = "input_0" if index == 0 else "output" if last else f"hidden_{index}"
-        tree[name] = {"kernel": kernel, "bias": bias}
-        if index == 0 and latent:
-            tree["input_0"]["kernel"] = kernel[:latent]
-            tree["input_1"] = {"kernel": kernel[latent:]}
-        if hasattr(layer, "ln"):
-            scale, shift = (
-                value.detach().numpy().copy() for value in (layer.ln.weight, layer.ln.bias)
-            )
-            tree["norm_output" if last else f"norm_{index}"] = {"scale": scale, "bias": shift}
-    return jax.tree.map(jnp.asarray, tree)
 
 
 def ensemble(parameters) -> dict:

@@ -33,7 +33,7 @@ def test_a_policy_spends_its_budget_on_a_linear_q(small, budget, steepness):
         terms = PolicyTerms(
             update_policy.scaled(kl_divergence(gaussian, prior), scales[0]),
             update_policy.scaled(gradient @ gaussian.mean, scales[1]),
-            entropy(gaussian), zero, zero,
+            entropy(gaussian), zero, zero, zero,
         )  # fmt: skip
         return losses.policy_loss(terms, found)
 

@@ -88,7 +88,7 @@ def test_gradients_on_the_model_are_those_of_each_loss_alone(scene):
 
 def test_kls_taxes_and_spreads_are_those_of_the_oracle(scene):
     world, needed, state, batch, rollout, inputs, plans, _ = scene
-    found = instruments.measure(world, state, batch, needed)
+    found = instruments.measure(world, state, instruments.Drawn(batch, batch), needed)
     params, settings = agents.oracle_params(state), agents.oracle_settings(world.config)
     mask = np.asarray(batch.mask, np.float64)
 
@@ -140,13 +140,16 @@ def test_kls_taxes_and_spreads_are_those_of_the_oracle(scene):
         ({"lam": "inf"}, {"policy_grad_value", "tax_mean", "spread_q"}),
         ({"method": "bmpc"}, {"policy_grad_value", "model_grad_kl_value"}),
         ({"method": "tdmpc2"}, {"policy_grad_kl", "kl_to_plans"}),
+        ({"method": "boom"}, {"policy_grad_kl", "kl_to_plans"}),
         ({"lam": 1.0, "prior_rate": 0.1, "kl_budget": 0.5}, set()),
+        ({"lam": 0.0, "imagined_value_coef": 0.1}, {"kl_to_plans"}),
     ],
 )
 def test_every_agent_is_measured_by_what_it_has(small, settings, absent):
     config = small(**settings)
     world, needed, state = agents.make(config)
-    found = instruments.measure(world, state, agents.make_batch(config), needed)
+    batch = agents.make_batch(config)
+    found = instruments.measure(world, state, instruments.Drawn(batch, batch), needed)
     assert all(np.isfinite(value) for value in found.values())
     assert not absent & found.keys()
     assert found["policy_grad_entropy"] >= 0

@@ -216,6 +216,7 @@ def test_lambda_zero_is_the_objective_of_tdmpc2(scene, small):
         "value": True,
         "policy": True,
         "reanalyse": "",
+        "imagined": "",
     }
     assert own == Parts(**value_only)
 
@@ -228,6 +229,7 @@ def test_lambda_infinite_with_replay_is_the_objective_of_bmpc(scene, small):
         "kl": True,
         "policy": True,
         "reanalyse": "before",
+        "imagined": "",
     }
     assert own == Parts(**needed)
 

@@ -80,6 +80,15 @@ def three(small, request):
             {"method": ["pompc", "pompc_budget"], "lam": [0.5, 9.0], "prior_rate": 0.1},
             id="averaged priors, with a budget",
         ),
+        pytest.param(
+            {
+                "method": ["boom", "pompc_imagined"],
+                "prior": "mixture",
+                "lam": [0.5, 9.0],
+                "prior_components": 2,
+            },
+            id="BOOM, mixtures, imagined values",
+        ),
     ],
     indirect=True,
 )

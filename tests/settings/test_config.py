@@ -152,13 +152,14 @@ def test_hypers_are_the_table_of_the_limits():
         return [float(v) for v in hypers(Config(preset="laptop", **settings))]
 
     alpha = pytest.approx(1e-4)
-    assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0, 1, 0]
-    assert numbers(lam=9.0, prior="forward_kl") == [9, 9, 1, alpha, 0, 0, 1, 0, 1, 0]
-    assert numbers(lam=math.inf, prior="replay") == [1, 0, 0, 0, 0, 0, 0, 1, 1, 0]
-    assert numbers(method="bmpc") == [1, 0, 0, alpha, 0, 0, 0, 1, 1, 0]
-    assert numbers(method="tdmpc_square") == [0, 0, 1, alpha, 1, 0, 0, 1, 1, 0]
-    assert numbers(method="tdmpbc") == [0, 0, 1, alpha, 0, 1, 0, 0, 1, 0]
-    assert numbers(method="pompc_budget", prior_rate=0.25)[-2:] == [0.25, 0.5]
+    assert numbers(lam=0.0) == [0, 0, 1, alpha, 0, 0, 0, 0, 1, 0, 0]
+    assert numbers(lam=9.0, prior="forward_kl") == [9, 9, 1, alpha, 0, 0, 1, 0, 1, 0, 0]
+    assert numbers(lam=math.inf, prior="replay") == [1, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0]
+    assert numbers(method="bmpc") == [1, 0, 0, alpha, 0, 0, 0, 1, 1, 0, 0]
+    assert numbers(method="tdmpc_square") == [0, 0, 1, alpha, 1, 0, 0, 1, 1, 0, 0]
+    assert numbers(method="tdmpbc") == [0, 0, 1, alpha, 0, 1, 0, 0, 1, 0, 0]
+    assert numbers(method="boom") == [0, 0, 1, alpha, 0, 0, 0, 1, 1, 0, 1]
+    assert numbers(method="pompc_budget", prior_rate=0.25)[-3:] == [0.25, 0.5, 0]
     assert set(PRESETS) == {"paper", "laptop"}
 
 

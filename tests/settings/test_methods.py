@@ -83,8 +83,7 @@ class Scene:
         )
         sample = update_policy.sample_policy(self.world, self.state.policy, heads, latents, noise)
         planner = Gaussian(self.batch.plan.mean[:-1], self.batch.plan.std[:-1])
-        reads = self.parts.kl or self.parts.cross_entropy
-        reference = planner if reads else None
+        reference = planner if self.parts.reference else None
         terms = update_policy.policy_terms(
             self.world, sample, reference, self.scales, self.batch, self.parts
         )
@@ -178,6 +177,57 @@ def test_td_m_pc_squared_eq_34(small, scale):
         if scale > 2:
             terms[t, b] -= 0.3 * agents.ACTIONS**2 / 61 * density / scale
     np.testing.assert_allclose(ours, average(terms, np.asarray(mask)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.5, 40.0])
+def test_boom_aligns_its_sample_with_the_planner_s_mean(small, scale):
+    """TD-MPC2's loss with the least Q, and κ A² softmax(Q) (-log N(a)) / S_Q above S_Q = 2."""
+    scene = Scene(small(method="boom", alignment_coef=0.3))
+    scene.scales = scene.scales._replace(value=jnp.float32(scale))
+    ours, latents, mask, noise = scene.loss()
+    mask = np.asarray(mask)
+    terms, values, densities = np.zeros((3, *mask.shape))
+    for t, b in np.ndindex(mask.shape):
+        mean, std = scene.before_tanh(latents[t][b])
+        action = np.tanh(mean + std * np.asarray(noise[t][b], float))
+        heads = oracle.pair_values(scene.params["q"], (0, 1), latents[t][b], action, scene.settings)
+        values[t, b] = min(heads) / scale
+        slope = np.log(1 - action**2 + 1e-6).sum()
+        bonus = 1e-4 * (agents.ACTIONS * oracle.entropy(std) + slope)
+        terms[t, b] = -values[t, b] - bonus
+        s, planned = np.maximum(std, 0.05), np.asarray(scene.batch.plan.mean[t][b], float)
+        distance = 0.5 * ((action - planned) / s) ** 2
+        densities[t, b] = (-distance - np.log(s) - 0.5 * np.log(2 * np.pi)).sum()
+    expected = average(terms, mask)
+    if scale > 2:
+        for t, here in enumerate(mask > 0):
+            weights = np.exp(values[t][here]) / np.exp(values[t][here]).sum()
+            likely = (weights * densities[t][here]).sum() * agents.ACTIONS**2 / 50 / scale
+            expected -= 0.3 * 0.5**t / len(mask) * likely
+    np.testing.assert_allclose(ours, expected, rtol=1e-4)
+
+
+def test_boom_s_alignment_moves_the_action_alone():
+    """Neither weights nor standard deviation have a gradient; many actions weigh less."""
+    rng = np.random.default_rng(0)
+    value, mask = jnp.float32(rng.normal(size=(1, 5))), jnp.ones((1, 5))
+
+    def gradients(count):
+        action, mean = jnp.float32(rng.normal(size=(2, 1, 5, count)))
+        std = jnp.float32(rng.uniform(0.1, 1, (1, 5, count)))
+
+        def total(action, std, value):
+            return losses.alignment(action, mean, std, value, jnp.float32(4), mask).sum()
+
+        found = jax.grad(total, argnums=(0, 1, 2))(action, std, value)
+        weights = np.exp(value[0]) / np.exp(value[0]).sum()
+        pull = 5 * weights[:, None] * np.asarray((action - mean) / std**2)[0]
+        return found, pull * count**2 / 4
+
+    for count, divisor in ((2, 50), (23, 50), (24, 1000), (48, 1000), (49, 50)):
+        (action, *others), pull = gradients(count)
+        np.testing.assert_allclose(action[0], pull / divisor, rtol=1e-3)
+        assert not any(np.any(other) for other in others)
 
 
 def test_td_mpbc_eq_43(small):
