@@ -18,7 +18,6 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from pompc import runtime
 from pompc.algorithm import agent, instruments, replay, update
 from pompc.algorithm.agent import AgentState, Choice
 from pompc.algorithm.instruments import Drawn
@@ -27,22 +26,11 @@ from pompc.algorithm.losses import Metrics
 from pompc.algorithm.replay import Batch, Replay
 from pompc.population import axes
 from pompc.population.axes import Function
-from pompc.population.groups import (
-    Group,
-    Population,
-    empty_buffer,
-    initial_arguments,
-    replay_on_host,
-)
-from pompc.runtime import has_gpu
+from pompc.population.build import Builder, jit, plans_at_once
+from pompc.population.groups import Group, Population, empty_buffer, initial_arguments
 from pompc.settings.config import Config
 
-PerAgent = Callable[[Group], Function]  # what one agent of a group does
 Names = Callable[[], tuple[tuple[str, ...], ...]]  # of each group; the first call traces it
-
-# XLA's default is vectors of 256 bits; without AVX-512, or on a GPU, this changes nothing.
-# JAX takes such options of outermost programs only, and pieces are traced inside others.
-_jit = partial(jax.jit, compiler_options={"xla_cpu_prefer_vector_width": 512})
 
 
 class Programs(NamedTuple):
@@ -71,7 +59,7 @@ class Programs(NamedTuple):
 
 def make_programs(population: Population) -> Programs:
     """Return the programs of a population."""
-    build = _Builder(population)
+    build = Builder(population)
     pretrain, pretrain_metric_names = _learn(build, pretraining)
     update_all, metric_names = _learn(build, lambda needed, _: needed)
     return Programs(
@@ -96,81 +84,7 @@ def make_programs(population: Population) -> Programs:
     )
 
 
-class _Builder:
-    """Makes functions of the population from functions of one agent of each group.
-
-    Where all is on the device they are pieces of one program, which `whole` compiles; with replay
-    on the host each piece is a program of its own, and `to_device` and `to_host` carry between.
-    """
-
-    def __init__(self, population: Population) -> None:
-        self.population, self.groups = population, population.groups
-        groups = self.groups
-        self.rows = [group.rows for group in groups]
-        counts = [len(group.agents) for group in groups]
-        self.mesh = axes.make_mesh(counts, padded=_leaves_devices_idle(groups))
-        self.sizes = tuple(axes.axis_length(count, self.mesh) for count in counts)
-        self.replay_on_host = replay_on_host(population, self.sizes)
-        self._host = jax.local_devices(backend="cpu")[0]
-
-    def computing(
-        self,
-        per_agent: PerAgent,
-        arguments: int,
-        shared: int = 0,
-        donate: tuple[int, ...] = (),
-        one_by_one: bool = False,
-    ) -> Function:
-        """Return what runs on the devices; `one_by_one` takes a CPU's agents after each other."""
-
-        def of_group(group: Group, size: int) -> Function:
-            if size == 1:
-                return axes.over_devices(per_agent(group), self.mesh, 0, arguments + shared)
-            config, share = group.world.config, size // self.mesh.size
-            together = 1 if one_by_one and not has_gpu() else _plans_at_once(share, config)
-            function = axes.over_agents(per_agent(group), share, shared, together)
-            return axes.over_devices(function, self.mesh, arguments, shared)
-
-        return self._piece(of_group, donate, shared)
-
-    def storing(
-        self, per_agent: PerAgent, arguments: int, donate: tuple[int, ...] = ()
-    ) -> Function:
-        """Return what runs where the buffers are."""
-
-        def of_group(group: Group, size: int) -> Function:
-            if self.replay_on_host:
-                one = per_agent(group)
-                return one if size == 1 else axes.over_agents(one, size)
-            if size == 1:
-                return axes.over_devices(per_agent(group), self.mesh, 0, arguments)
-            function = axes.over_agents(per_agent(group), size // self.mesh.size)
-            return axes.over_devices(function, self.mesh, arguments, 0)
-
-        return self._piece(of_group, donate, 0)
-
-    def _piece(
-        self, of_group: Callable[[Group, int], Function], donate: tuple[int, ...], shared: int
-    ) -> Function:
-        functions = list(map(of_group, self.groups, self.sizes))
-        piece = axes.by_group(functions, self.rows, self.sizes, shared)
-        return jax.jit(piece, donate_argnums=donate) if self.replay_on_host else piece
-
-    def whole(self, function: Function, donate: tuple[int, ...] = ()) -> Function:
-        """Compile a function of pieces, unless they are programs themselves."""
-        return function if self.replay_on_host else _jit(function, donate_argnums=donate)
-
-    def to_device(self, trees: tuple[Any, ...]) -> tuple[Any, ...]:
-        if not self.replay_on_host:
-            return trees
-        places = [axes.place(self.mesh, size) for size in self.sizes]
-        return tuple(map(jax.device_put, trees, places))
-
-    def to_host(self, tree: Any) -> Any:
-        return jax.device_put(tree, self._host) if self.replay_on_host else tree
-
-
-def _init(build: _Builder) -> Function:
+def _init(build: Builder) -> Function:
     def buffer_of(group: Group) -> Function:
         return lambda _: empty_buffer(group)
 
@@ -185,7 +99,7 @@ def _init(build: _Builder) -> Function:
     return build.whole(init)
 
 
-def _act(build: _Builder, one_agent: Function) -> Function:
+def _act(build: Builder, one_agent: Function) -> Function:
     # Line 6 where the agents are; then lines 7 and 8, of the decision before, with the buffers.
     choose = build.computing(lambda group: partial(one_agent, group.world), 2)
     record = build.storing(lambda _: _record, 5, donate=(0,))
@@ -205,7 +119,7 @@ def _record(
     return replay.record(buffer, reward, terminated, observation, *choice)
 
 
-def _end_episode(build: _Builder, one_agent: Function) -> Function:
+def _end_episode(build: Builder, one_agent: Function) -> Function:
     choose = build.computing(lambda group: partial(one_agent, group.world), 3)
     record = build.storing(lambda _: replay.record_end, 6, donate=(0,))
 
@@ -219,7 +133,7 @@ def _end_episode(build: _Builder, one_agent: Function) -> Function:
     return build.whole(end_episode, donate=(1,))
 
 
-def _discard_episode(build: _Builder) -> Function:
+def _discard_episode(build: Builder) -> Function:
     abandon = build.computing(lambda _: agent.abandon_episode, 2)
     discard = build.storing(lambda _: replay.discard_episode, 2, donate=(0,))
 
@@ -229,7 +143,7 @@ def _discard_episode(build: _Builder) -> Function:
     return build.whole(discard_episode, donate=(1,))
 
 
-def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[Function, Names]:
+def _learn(build: Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[Function, Names]:
     """Return the program of `update.update`, of the parts that `choose` keeps, and its metrics."""
     found: dict[int, tuple[str, ...]] = {}
 
@@ -267,7 +181,7 @@ def _learn(build: _Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[F
     return program, names
 
 
-def _measure(build: _Builder) -> Function:
+def _measure(build: Builder) -> Function:
     """Return the program of `instruments.measure`."""
 
     def of_group(group: Group) -> Function:
@@ -288,7 +202,7 @@ def _measure(build: _Builder) -> Function:
     return measure if build.replay_on_host else jax.jit(measure, compiler_options=quick)
 
 
-def _of_agents(build: _Builder, metrics: Any) -> Any:
+def _of_agents(build: Builder, metrics: Any) -> Any:
     """Return the metrics `[G, M]` of each group, without its padding."""
     found = zip(build.groups, metrics, strict=True)
     return tuple(jnp.atleast_2d(values)[: len(group.agents)] for group, values in found)
@@ -299,11 +213,11 @@ def _stack(metrics: Metrics) -> Array:
     return jnp.stack([jnp.asarray(value, jnp.float32) for value in metrics.values()])
 
 
-def _evaluation_actions(build: _Builder) -> Function:
+def _evaluation_actions(build: Builder) -> Function:
     def of_group(group: Group) -> Function:
         def act(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
             config, one = group.world.config, partial(agent.evaluation_action, group.world, state)
-            together = _plans_at_once(observations.shape[0], config)
+            together = plans_at_once(observations.shape[0], config)
             inputs = keys, observations, means
             return jax.lax.map(lambda each: one(*each), inputs, batch_size=together)
 
@@ -315,18 +229,9 @@ def _evaluation_actions(build: _Builder) -> Function:
         actions, means = act(*args)
         return axes.along_agents(actions, build.rows), axes.along_agents(means, build.rows)
 
-    return _jit(evaluation_actions)
+    return jit(evaluation_actions)
 
 
-def _policy_actions(build: _Builder) -> Function:
+def _policy_actions(build: Builder) -> Function:
     act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
-    return _jit(lambda *args: axes.along_agents(act(*args), build.rows))
-
-
-def _leaves_devices_idle(groups: tuple[Group, ...]) -> bool:
-    """Return whether one agent's networks leave other devices idle, cores of a CPU included."""
-    return has_gpu() or all(_plans_at_once(2, group.world.config) > 1 for group in groups)
-
-
-def _plans_at_once(count: int, config: Config) -> int:
-    return runtime.at_once(count, config.plan_samples, config.hidden_dim)
+    return jit(lambda *args: axes.along_agents(act(*args), build.rows))

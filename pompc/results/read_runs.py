@@ -17,10 +17,8 @@ import pandas as pd
 
 from pompc import runs
 from pompc.errors import ConfigError, nearest
+from pompc.results import changes
 from pompc.runs import files
-from pompc.settings.config import Config, preset_values, retired_values
-from pompc.settings.kinds import options_of
-from pompc.settings.methods import METHODS
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
 PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
@@ -37,7 +35,6 @@ _PUBLIC = [*_AGENT_SEED, "env_step", "peer", "return"]
 _SEEDS = ["variant", "lam", "seed"]  # what a row of a comparison of variants is
 _REQUIRED = [*_AGENT_SEED, "preset", "steps"]  # of config.json
 _FILES = ("config.json", "provenance.json", *runs.TABLES)
-_REPEATED = {*_AGENT_SEED, "seeds", "steps"}  # settings in which the curves of a cell may differ
 
 
 class Results(NamedTuple):
@@ -174,8 +171,8 @@ def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """
     facts, agents = runs.read_provenance(run), _agents(run)
     precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
-    settings = [_settings(agent | precision) for agent in agents]
-    keys = [_key(one) for one in settings]
+    settings = [changes.settings_of(agent | precision) for agent in agents]
+    keys = [changes.key_of(one) for one in settings]
     described = pd.DataFrame([
         {name: agent[name] for name in [*_AGENT_SEED, "preset"]} | {"settings": key}
         for agent, key in zip(agents, keys, strict=True)
@@ -254,32 +251,6 @@ def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:
     return table.join(own, on="agent", how="inner")
 
 
-def _settings(agent: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings that make an agent of config.json another, complete."""
-    values = options_of(Config) | retired_values(agent["task"]) | agent
-    return {name: value for name, value in values.items() if name not in _REPEATED}
-
-
-def _key(settings: dict[str, Any]) -> str:
-    text = json.dumps(settings, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _changes(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
-    """Return for each agent what tells it from the others: their preset, and what differs from it.
-
-    An agent without such a change gets an empty word.
-    """
-    differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
-    own = dict(METHODS[method].settings) if method in METHODS else {}
-    words = []
-    for agent in agents:
-        usual = preset_values(agent["preset"]) | own | {"preset": None}
-        changed = [name for name in agent if name in differing and agent[name] != usual.get(name)]
-        words.append(", ".join(f"{name} = {agent[name]}" for name in changed))
-    return words
-
-
 def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
@@ -295,10 +266,9 @@ def _comparable(
     kept, warnings = [], []
     for cell_key, cell in cells:
         keys = list(cell["settings"].unique())
-        changes = _changes([settings[key] for key in keys], cell_key[1])
-        cell = cell.assign(
-            **{CHANGES: cell["settings"].map(dict(zip(keys, changes, strict=True)).get)}
-        )
+        words = changes.words([settings[key] for key in keys], cell_key[1])
+        told = dict(zip(keys, words, strict=True))
+        cell = cell.assign(**{CHANGES: cell["settings"].map(told.get)})
         longest = cell.sort_values("env_step", ascending=False, kind="stable")
         first = longest.drop_duplicates(["settings", "seed"])
         kept.append(first)

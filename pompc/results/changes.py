@@ -1,0 +1,42 @@
+"""In which settings agents of one method, λ and prior differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pompc.runs.folder import IDENTITY
+from pompc.settings.config import Config, preset_values, retired_values
+from pompc.settings.kinds import options_of
+from pompc.settings.methods import METHODS
+
+_REPEATED = {*IDENTITY, "seeds", "steps"}  # settings in which the curves of a cell may differ
+
+
+def settings_of(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that make an agent of config.json another, complete."""
+    values = options_of(Config) | retired_values(agent["task"]) | agent
+    return {name: value for name, value in values.items() if name not in _REPEATED}
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """Return a short key that agents with the same settings share."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def words(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
+    """Return for each agent what tells it from the others: their preset, and what differs from it.
+
+    An agent without such a change gets an empty word.
+    """
+    differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
+    own = dict(METHODS[method].settings) if method in METHODS else {}
+    words = []
+    for agent in agents:
+        usual = preset_values(agent["preset"]) | own | {"preset": None}
+        changed = [name for name in agent if name in differing and agent[name] != usual.get(name)]
+        words.append(", ".join(f"{name} = {agent[name]}" for name in changed))
+    return words
