@@ -252,13 +252,16 @@ def test_replay_holds_little_more_than_the_data():
     assert held <= 1.1 * least
 
 
-@pytest.mark.parametrize("lam", [0.0, 1.0])
-def test_operations_are_those_that_the_mathematics_needs(lam):
+@pytest.mark.parametrize(
+    "settings",
+    [{"lam": 0.0}, {"lam": 1.0}, {"prior": "mixture"}, {"lam": 0.0, "imagined_value_coef": 0.1}],
+)
+def test_operations_are_those_that_the_mathematics_needs(settings):
     """XLA's count of plan and update, at the paper's sizes, against the products counted by hand.
 
     One iteration: XLA counts the body of a loop once.
     """
-    config = Config(task="dog-run", preset="paper", lam=lam, dropout=0.0, mppi_iterations=1)
+    config = Config(task="dog-run", preset="paper", dropout=0.0, mppi_iterations=1, **settings)
     world, needed = WorldModel(config, 223, 38), parts(config)
     key = jax.random.PRNGKey(0)
     state = jax.eval_shape(lambda key: agent.init(world, key, hypers(config), needed), key)
