@@ -152,12 +152,10 @@ def _verdict(
             [own / _HIGHEST], [scores / _HIGHEST for scores in others], iqm, generator
         )
         center, low, high = (_HIGHEST * float(end) for end in difference)
-        measured, verdict = (
-            f"{center:+.0f} [{low:+.0f}, {high:+.0f}]",
-            judge(difference, one.matching),
-        )
+        measured = f"{center:+.0f}" + f" [{low:+.0f}, {high:+.0f}]" * (low == low)  # one seed: NaN
+        verdict = judge(difference, one.matching)
     else:
-        measured = f"{own.mean():.2g} [{own.min():.2g}, {own.max():.2g}]"
+        measured = f"{own.mean():.2g}" + f" [{own.min():.2g}, {own.max():.2g}]" * (len(own) > 1)
         verdict = SUPPORTS if one.low <= own.mean() <= one.high else CONTRADICTS
     if min(seeds) < SEEDS:
         verdict = f"{CANNOT_TELL}: few seeds"
