@@ -6,7 +6,7 @@ memory of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any
@@ -36,19 +36,23 @@ class Ahead:
         return self._compiled.result()(*arguments)
 
 
-def compile_ahead(programs: Programs, episodes: int, note: Callable[[str], None]) -> Programs:
+def compile_ahead(
+    programs: Programs, episodes: int, note: Callable[[str], None], later: Collection[str] = ()
+) -> Programs:
     """Return the programs of a run, compiling.
 
     Args:
         programs: of the run's population.
         episodes: of each agent that are evaluated together.
         note: prints a line about what is waited for.
+        later: names of programs that compile at their first call, if there is one.
     """
     if programs.devices > 1 or programs.replay_on_host:
         return programs  # where arrays lie is known with the first ones only
     pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
     found: dict[str, Callable[..., Any]] = {}
-    for name, arguments in shapes(programs, episodes).items():
+    wanted = {name: own for name, own in shapes(programs, episodes).items() if name not in later}
+    for name, arguments in wanted.items():
         lowered = pool.submit(getattr(programs, name).lower, *arguments)
         if not found:
             wait([lowered])  # before others trace: Python's one lock would be shared with them
@@ -89,6 +93,6 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
         "update": (states, buffers, now),
         "pretrain": (states, buffers, now),
         "act": (states, buffers, *feedback),
-        "measure": (states, buffers),
         "end_episode": (states, buffers, *feedback, done),
+        "measure": (states, buffers),
     }

@@ -104,7 +104,8 @@ class _Training:
         self._describe()
         self.progress = Progress(config)
         episodes = config.evaluation_episodes
-        self.programs = compile_ahead(self.programs, episodes, self.progress.note)
+        later = () if config.decisions >= config.seeding_decisions + LOG_INTERVAL else ("measure",)
+        self.programs = compile_ahead(self.programs, episodes, self.progress.note, later)
         self.evaluator = Evaluator(self.programs, episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.log = Log(self.programs, folder, self.progress.note)
