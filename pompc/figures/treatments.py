@@ -15,7 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pompc import runs
 from pompc.figures import style
@@ -69,8 +71,9 @@ PREDICTIONS = (
                high=4.5e-4),
     Prediction("λ = 1, Q^λ apart", "returns higher than with λ = 1", others=("λ = 1",)),
     Prediction("λ = 1, no KL in Q", "returns higher than with λ = 1", others=("λ = 1",)),
-    Prediction("λ = ∞, mean of two Q", "half of Variant 3's lead over λ = ∞: returns higher than "
-               "those of both together", others=("λ = ∞", "BMPC, Variant 3")),
+    # That is, half of Variant 3's lead over λ = ∞.
+    Prediction("λ = ∞, mean of two Q", "returns above the middle of λ = ∞ and Variant 3",
+               others=("λ = ∞", "BMPC, Variant 3")),
     Prediction("λ = 1, averaged prior", "KL to the reference at most 1 nat", "kl_mean", high=1.0),
     Prediction("λ = 1, averaged prior", "returns at least those of λ = 1", others=("λ = 1",),
                matching=True),
@@ -191,10 +194,22 @@ def by_treatment(table: pd.DataFrame, columns: Mapping[str, str], log: bool = Fa
                            markeredgewidth=0)  # fmt: skip
                 panel.plot(own.mean(), place, "|", color=color, markersize=10, markeredgewidth=2)
             panel.set_title(title, loc="left")
-            panel.set_xscale("log" if log else "linear")
+            if log:
+                _log_axis(panel)
         axes[0, 0].set_yticks(range(len(names)), names)
         axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
         return figure
+
+
+def _log_axis(panel: Axes) -> None:
+    """Make x logarithmic, with ticks at 1, 2, 5, 10, ... and at least one in view."""
+    panel.set_xscale("log")
+    low, high = panel.get_xlim()
+    wider = max(1.0, math.sqrt(4.0 * low / high))
+    panel.set_xlim(low / wider, high * wider)
+    panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    panel.xaxis.set_major_formatter("{x:g}")
+    panel.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _color(treatment: str) -> str:
