@@ -17,6 +17,7 @@ from pompc.algorithm.maths import Gaussian
 from pompc.algorithm.planner import Plan, choose_action, stored_policy
 from pompc.algorithm.rollout import make_rollout
 from pompc.settings.methods import METHODS
+from pompc.training import trainer
 
 POINT = '''
 import gymnasium
@@ -345,6 +346,7 @@ def test_every_method_learns(small, tmp_path, monkeypatch, method):
     """
     (tmp_path / "point_env.py").write_text(POINT)
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(trainer, "LOG_INTERVAL", 1000)  # no instruments, which compile as well
     config = small(
         task="gym:point_env:Point-v0", method=method, steps=700, evaluate_every=700,
         seeding_decisions=200, seeding="uniform", learning_rate=3e-3,
