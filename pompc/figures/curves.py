@@ -14,13 +14,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from pompc.figures import style
 from pompc.figures.tasks import averaged, ordered, score_range, title
+from pompc.results.changes import REPEATED
 from pompc.results.intervals import Interval, mean_interval
 from pompc.results.read_runs import AGENT, CELL, CHANGES
-from pompc.runs.folder import IDENTITY
 from pompc.settings.config import Config
 
 Agent = tuple[str, float, str, str]  # method, λ, prior, changes
-_SETTINGS = {field.name for field in dataclasses.fields(Config)} - {*IDENTITY, "seeds", "steps"}
+_SETTINGS = {field.name for field in dataclasses.fields(Config)} - REPEATED
 _MARKED = 15  # a curve of at most as many evaluations shows each
 
 

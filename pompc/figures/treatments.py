@@ -93,8 +93,8 @@ def load(*folders: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         ConfigError: if a folder holds no run.
     """
     returns, metrics = (
-        pd.concat([load(folder, _SETTINGS) for folder in folders])
-        for load in (runs.load_runs, runs.load_metrics)
+        pd.concat([read(folder, _SETTINGS) for folder in folders])
+        for read in (runs.load_runs, runs.load_metrics)
     )
     return returns, metrics
 

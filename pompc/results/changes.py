@@ -12,13 +12,13 @@ from pompc.settings.config import Config, preset_values, retired_values
 from pompc.settings.kinds import options_of
 from pompc.settings.methods import METHODS
 
-_REPEATED = {*IDENTITY, "seeds", "steps"}  # settings in which the curves of a cell may differ
+REPEATED = {*IDENTITY, "seeds", "steps"}  # settings in which the curves of a cell may differ
 
 
 def settings_of(agent: dict[str, Any]) -> dict[str, Any]:
     """Return the settings that make an agent of config.json another, complete."""
     values = options_of(Config) | retired_values(agent["task"]) | agent
-    return {name: value for name, value in values.items() if name not in _REPEATED}
+    return {name: value for name, value in values.items() if name not in REPEATED}
 
 
 def key_of(settings: dict[str, Any]) -> str:
@@ -34,9 +34,9 @@ def words(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
     """
     differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
     own = dict(METHODS[method].settings) if method in METHODS else {}
-    words = []
+    found = list[str]()
     for agent in agents:
         usual = preset_values(agent["preset"]) | own | {"preset": None}
         changed = [name for name in agent if name in differing and agent[name] != usual.get(name)]
-        words.append(", ".join(f"{name} = {agent[name]}" for name in changed))
-    return words
+        found.append(", ".join(f"{name} = {agent[name]}" for name in changed))
+    return found

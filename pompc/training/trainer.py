@@ -60,7 +60,6 @@ def train(
     if not runs.open_run(config, folder):
         print(f"{folder} holds this run, finished: nothing to do")
         return
-    count = len(config.agents)
     # The order of the environments is that of the groups, which needs no environment to be known.
     agents = make_population(config.agents, 0, 0).agents
     seeds = [training_seed(agent) for agent in agents]
@@ -68,13 +67,12 @@ def train(
         lock.held(folder),
         Interruption() as interruption,
         reporting_full_disk(folder),
-        make_vector(config.task, seeds, workers=environment_workers(count)) as vector,
+        make_vector(config.task, seeds, workers=environment_workers(len(seeds))) as vector,
     ):
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
-        hooks = Hooks(on_log, on_evaluate)
-        _Training(config, population, vector, folder, hooks).run(interruption)
+        _Training(config, population, vector, folder, Hooks(on_log, on_evaluate)).run(interruption)
 
 
 def environment_workers(count: int) -> int:
