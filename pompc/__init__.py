@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pompc.settings.config import Config as Config
     from pompc.training.hooks import Stop as Stop
     from pompc.training.trained_agent import evaluate as evaluate
+    from pompc.training.trained_agent import export_agent as export_agent
     from pompc.training.trained_agent import load_agent as load_agent
     from pompc.training.trained_agent import record_video as record_video
     from pompc.training.trainer import train as train
@@ -27,6 +28,7 @@ _HOME = {
     "ConfigError": "errors",
     "Stop": "training.hooks",
     "evaluate": "training.trained_agent",
+    "export_agent": "training.trained_agent",
     "load_agent": "training.trained_agent",
     "load_episodes": "runs",
     "load_metrics": "runs",

@@ -45,6 +45,10 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     video.add_argument("run", metavar="RUN", help="folder of the run")
     video.add_argument("--agent", type=int, default=0, help="its number (default: 0)")
     video.add_argument("--out", metavar="FILE", help="default: video.mp4 in the run's folder")
+    export = command(_export, "export", "write what one agent needs to act into a folder")
+    export.add_argument("run", metavar="RUN", help="folder of the run")
+    export.add_argument("folder", metavar="FOLDER", help="where to; evaluate takes it as a run")
+    export.add_argument("--agent", type=int, default=0, help="its number (default: 0)")
     table = command(_runs, "runs", "show a table of all runs in a folder")
     table.add_argument("folder", nargs="?", default="runs", metavar="FOLDER", help="default: runs")
     return parser.parse_args(values)
@@ -85,6 +89,10 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 def _video(arguments: argparse.Namespace) -> None:
     print(pompc.record_video(arguments.run, arguments.out, arguments.agent))
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    print(pompc.export_agent(arguments.run, arguments.folder, arguments.agent))
 
 
 def _runs(arguments: argparse.Namespace) -> None:

@@ -64,7 +64,7 @@ def test_no_traceback_in_a_process_of_its_own():
     assert done.stderr == "no run found in 'nowhere': there is no returns.csv below it\n"
 
 
-@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["video"], ["runs"]])
+@pytest.mark.parametrize("words", [[], ["train"], ["evaluate"], ["video"], ["export"], ["runs"]])
 def test_every_command_has_help(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*words, "--help"])
@@ -81,7 +81,7 @@ def test_runs_are_a_table(tmp_path, capsys):
     assert len(rows) == 1
 
 
-def test_evaluate_and_video_hand_their_words_on(monkeypatch, capsys):
+def test_evaluate_video_and_export_hand_their_words_on(monkeypatch, capsys):
     def evaluate(run, episodes):
         return pd.DataFrame({"run": [run], "n": [episodes]})
 
@@ -90,8 +90,11 @@ def test_evaluate_and_video_hand_their_words_on(monkeypatch, capsys):
 
     monkeypatch.setattr(pompc, "evaluate", evaluate, raising=False)
     monkeypatch.setattr(pompc, "record_video", record, raising=False)
+    monkeypatch.setattr(pompc, "export_agent", lambda *given: given, raising=False)
     main(["evaluate", "x", "--episodes", "4"])
     assert capsys.readouterr().out.split() == ["run", "n", "x", "4"]
+    main(["export", "x", "y", "--agent", "2"])
+    assert capsys.readouterr().out == "('x', 'y', 2)\n"
     with pytest.raises(SystemExit):
         main(["video", "x", "--agent", "2", "--out", "y.mp4"])
     assert capsys.readouterr().err == "none of x, y.mp4, 2\n"

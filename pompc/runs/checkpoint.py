@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 import jax
 import numpy as np
@@ -26,13 +27,19 @@ from pompc.errors import ConfigError, MissingError
 from pompc.population.groups import Learners, Population, with_padding, without_padding
 from pompc.runs import files, replay_segments
 from pompc.runs.files import DamagedError
-from pompc.runs.folder import commit
+from pompc.runs.folder import commit, read_provenance
 from pompc.runs.replay_segments import Arrays
-from pompc.runs.stored_agents import DifferentError, read_agents, write_agents
+from pompc.runs.stored_agents import (
+    DifferentError,
+    read_agents,
+    read_networks,
+    write_agents,
+)
 
 FORMAT = 1  # 0: agents with their loss weights, and the lengths of the tables in bytes
 KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
+NETWORKS = "agent.npz"  # of one agent that acts and cannot learn on, where no checkpoint is
 _FOLDER, _REPLAY, _HEAD = "checkpoints", "replay", "checkpoint.json"
 
 
@@ -175,11 +182,11 @@ def saved_steps(run_dir: Path) -> list[int]:
 def restore_agents(
     run_dir: Path, like: tuple[AgentState, ...], population: Population
 ) -> tuple[AgentState, ...]:
-    """Read the agents of a run's newest checkpoint that is whole.
+    """Read the agents of a run's newest checkpoint that is whole, or else its exported agent.
 
     Raises:
         ConfigError: if it is of another version, and cannot be read for that.
-        MissingError: if there is none.
+        MissingError: if there is neither.
     """
     folder = (run_dir / _FOLDER).absolute()
     for step in reversed(saved_steps(run_dir)):
@@ -189,7 +196,18 @@ def restore_agents(
                 return read_agents(folder / str(step) / "agents", like, population)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
+    if (run_dir / NETWORKS).exists():
+        return (_exported(run_dir, like[0], population),)
     raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
+
+
+def _exported(run_dir: Path, like: AgentState, population: Population) -> AgentState:
+    """Read the networks of a folder that holds one agent without its run."""
+    path = run_dir / NETWORKS
+    try:
+        return read_networks(path, like, population.agents[0])
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise _unreadable(path, read_provenance(run_dir).get("pompc"), str(error)) from error
 
 
 @contextmanager
@@ -207,10 +225,14 @@ def _naming_writer(path: Path) -> Iterator[None]:
         yield
     except (DifferentError, KeyError) as error:
         what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        writer = body.get("pompc", "0.1.0 or earlier")
-        raise ConfigError(
-            f"{path} was written by pompc {writer} and cannot be read by {_version()}: {what}"
-        ) from error
+        raise _unreadable(path, body.get("pompc"), what) from error
+
+
+def _unreadable(path: Path, writer: str | None, why: str) -> ConfigError:
+    return ConfigError(
+        f"{path} was written by pompc {writer or '0.1.0 or earlier'} and cannot be read by "
+        f"{_version()}: {why}"
+    )
 
 
 def _version() -> str:

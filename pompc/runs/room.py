@@ -14,6 +14,8 @@ import psutil
 from pompc.errors import ConfigError
 from pompc.runs.checkpoint import CHAIN, KEPT
 
+MAPS = 6_000  # memory maps of the programs of one group, at most; XLA has three a piece of code
+_MAPS_ALLOWED, _MAPS_TAKEN = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 # Of version 2 and 1: what a group may take, what it takes, and the prefix of counts that include
 # the groups in it. Cached files give way where memory is wanted.
@@ -24,19 +26,28 @@ _MEMORY_FILES = (
 
 
 class Needs(NamedTuple):
-    """What a run takes at its end, in bytes."""
+    """What a run takes at its end, in bytes but for the last."""
 
     disk: int  # at most
     disk_at_least: int
     memory: int  # of the host
+    maps: int  # of memory, for code that runs on a CPU
 
 
-def needs(agents: int, replay: int, in_host_memory: bool) -> Needs:
-    """Return what a run needs whose agents and full replay buffers take so many bytes."""
+def needs(agents: int, replay: int, in_host_memory: bool, groups: int) -> Needs:
+    """Return what a run needs whose agents and full replay buffers take so many bytes.
+
+    Args:
+        agents: bytes of their states.
+        replay: bytes of their buffers.
+        in_host_memory: whether the buffers lie there.
+        groups: of agents, each with programs of its own, that run on a CPU.
+    """
     return Needs(
         disk=(KEPT + 1) * agents + (CHAIN + 1) * replay,
         disk_at_least=(KEPT + 1) * agents + replay,
         memory=agents + replay if in_host_memory else agents,
+        maps=MAPS * groups,
     )
 
 
@@ -55,6 +66,12 @@ def check(folder: Path, needed: Needs) -> None:
                 f"this run needs {gigabytes(need)} of the {what}, where {gigabytes(free)} are "
                 "free: make room, or give fewer agents or a smaller buffer_size"
             )
+    if needed.maps > (free := _free_maps()):  # XLA would end the process without a word
+        raise ConfigError(
+            f"the programs of {needed.maps // MAPS} kinds of agents need about {needed.maps} "
+            f"memory maps, where Linux leaves this process {free}: give fewer methods and priors "
+            "in one run, or raise vm.max_map_count"
+        )
 
 
 def free_memory() -> float:
@@ -64,6 +81,12 @@ def free_memory() -> float:
     if limit != resource.RLIM_INFINITY:
         own.append(limit - psutil.Process().memory_info().vms)
     return max(min(own), 0)
+
+
+def _free_maps() -> float:
+    """Return how many memory maps the system still allows this process."""
+    allowed = _read(_MAPS_ALLOWED)
+    return int(allowed) - _read(_MAPS_TAKEN).count("\n") if allowed else math.inf
 
 
 def _control_groups() -> Iterator[Path]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from jax import ShapeDtypeStruct
 from jax.sharding import SingleDeviceSharding
@@ -15,11 +16,14 @@ from jax.sharding import SingleDeviceSharding
 from pompc.algorithm.agent import AgentState
 from pompc.algorithm.loss_weights import hypers
 from pompc.population.groups import Population, cut_padding, with_padding
+from pompc.runs import files
+from pompc.settings.config import Config
 
 # Part of `AgentState` that earlier versions did not have -> its value where it was not stored.
 STARTS: dict[str, Callable[[AgentState], Any]] = {
     "from_policy": lambda state: jnp.zeros_like(state.scales.kl),
 }
+_ACTING = ("model", "policy")  # parts of `AgentState` that an agent needs to act
 
 
 class DifferentError(ValueError):
@@ -63,6 +67,26 @@ def read_agents(
         added = {part: jax.tree.map(jnp.copy, STARTS[part](whole)) for part in missing}
         states.append(whole._replace(**added))
     return with_padding(tuple(states), like)
+
+
+def write_networks(path: Path, state: AgentState) -> None:
+    """Write what a single agent needs to act, and nothing that only training needs."""
+    named = _named({part: getattr(state, part) for part in _ACTING})
+    files.write_arrays(path, {name: np.asarray(leaf) for name, leaf in named.items()})
+
+
+def read_networks(path: Path, like: AgentState, config: Config) -> AgentState:
+    """Read an agent that can act, shaped as `like`; what only training needs is 0.
+
+    Raises:
+        DifferentError: naming the arrays that differ.
+    """
+    found = files.read_arrays(path)
+    wanted = {part: getattr(like, part) for part in _ACTING}
+    _require_same(found, _named(wanted))
+    own = jax.tree_util.tree_map_with_path(lambda keys, _: jnp.asarray(found[_name(keys)]), wanted)
+    rest = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), like)
+    return rest._replace(hypers=hypers(config), **own)
 
 
 def _read(path: Path) -> Any:

@@ -12,11 +12,11 @@ import pandas as pd
 from pompc import envs, runs, runtime
 from pompc.algorithm.agent import AgentState
 from pompc.envs import video
-from pompc.errors import MissingError, VideoError
+from pompc.errors import ConfigError, MissingError, VideoError
 from pompc.population.groups import Group, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
-from pompc.runs import checkpoint
-from pompc.runs.folder import read_config
+from pompc.runs import checkpoint, stored_agents
+from pompc.runs.folder import read_config, write_config, write_provenance
 from pompc.settings.config import Config
 from pompc.training.evaluation import Evaluator
 
@@ -71,6 +71,8 @@ class Agent:
 def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
     """Load the newest checkpoint of a run, of a population agent number `agent`.
 
+    Where no checkpoint is, a folder that `export_agent` wrote is loaded as well.
+
     The agents of a population are numbered as their rows in metrics.csv and in each evaluation
     of returns.csv.
 
@@ -78,13 +80,44 @@ def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
         ConfigError: if the folder holds no run, or the run no such agent.
         MissingError: if the run has no checkpoint yet.
     """
-    population, states = _restore(Path(run_dir))
+    return Agent(*_alone(Path(run_dir), agent))
+
+
+def export_agent(run_dir: str | Path, folder: str | Path, agent: int = 0) -> Path:
+    """Write what one trained agent needs to act into a folder of its own.
+
+    The folder holds its configuration, where it comes from, and its networks as NumPy arrays:
+    `load_agent` and `evaluate` take it as they take a run.
+
+    Raises:
+        ConfigError: if `run_dir` holds no run, the run no such agent, or `folder` a run already.
+        MissingError: if the run has no checkpoint yet.
+    """
+    source, target = Path(run_dir), Path(folder)
+    if (target / "config.json").exists():
+        raise ConfigError(f"{str(folder)!r} holds a run already: choose another folder")
+    group, state = _alone(source, agent)
+    target.mkdir(parents=True, exist_ok=True)
+    facts = runs.read_provenance(source)
+    write_provenance(target, {"trained": facts.get("commit"), "steps": _trained_steps(source)})
+    stored_agents.write_networks(target / checkpoint.NETWORKS, state)
+    write_config(target, group.agents[0])
+    return target
+
+
+def _trained_steps(run_dir: Path) -> int | None:
+    """Return the environment steps of the newest checkpoint."""
+    return max(checkpoint.saved_steps(run_dir), default=None)
+
+
+def _alone(run_dir: Path, agent: int) -> tuple[Group, AgentState]:
+    """Return one agent of a run as a group of its own, and its state."""
+    population, states = _restore(run_dir)
     number, row = population.place(agent)
     group = population.groups[number]
     alone = group._replace(agents=(group.agents[row],), rows=slice(0, 1))
     several = len(group.agents) > 1
-    own = jax.tree.map(lambda leaf: leaf[row] if several else leaf, states[number])
-    return Agent(alone, own)
+    return alone, jax.tree.map(lambda leaf: leaf[row] if several else leaf, states[number])
 
 
 def _restore(run_dir: Path) -> tuple[Population, tuple[AgentState, ...]]:
@@ -101,7 +134,7 @@ def population_of(config: Config) -> Population:
 
 
 def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
-    """Evaluate the newest checkpoint of a run anew.
+    """Evaluate the newest checkpoint of a run anew, or an agent that `export_agent` wrote.
 
     Returns:
         One row an agent and episode: `agent, method, lam, prior, seed, episode, return,

@@ -121,7 +121,8 @@ class _Training:
             for part in shapes
         )
         in_host_memory = on_host or not runtime.has_gpu()
-        needed = room.needs(agents, replay, in_host_memory)
+        on_cpu = 0 if runtime.has_gpu() else len(population.groups)
+        needed = room.needs(agents, replay, in_host_memory, on_cpu)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),

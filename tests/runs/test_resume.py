@@ -40,12 +40,15 @@ class Killed(BaseException):
 
 
 _PROGRAMS = {}
+_KEPT = 2  # populations; the programs of one take thousands of memory maps, and Linux allows 65,530
 
 
 def compiled_once(population):
-    """Return the programs of a population, which all runs of these tests share."""
+    """Return the programs of a population, which runs of neighbouring tests share."""
     agents = tuple(group.agents for group in population.groups)
     if agents not in _PROGRAMS:
+        for oldest in list(_PROGRAMS)[: 1 - _KEPT]:
+            del _PROGRAMS[oldest]
         _PROGRAMS[agents] = make_programs(population)
     return _PROGRAMS[agents]
 
@@ -416,12 +419,26 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 
 
 def test_too_small_a_disk_or_memory_is_said_before_the_run(tmp_path):
-    fine = room.needs(agents=10**6, replay=10**6, in_host_memory=True)
+    fine = room.needs(agents=10**6, replay=10**6, in_host_memory=True, groups=1)
     room.check(tmp_path, fine)
     for big, what in ((fine._replace(disk_at_least=10**18), "disk"),
                       (fine._replace(memory=10**18), "memory")):  # fmt: skip
         with pytest.raises(ConfigError, match=f"needs 1000000000.0 GB of the {what}"):
             room.check(tmp_path, big)
+
+
+def test_more_programs_than_linux_maps_are_refused(tmp_path, monkeypatch):
+    allowed, taken = tmp_path / "max_map_count", tmp_path / "maps"
+    monkeypatch.setattr(room, "_MAPS_ALLOWED", allowed)
+    monkeypatch.setattr(room, "_MAPS_TAKEN", taken)
+    taken.write_text("7f00-7f01 r--p\n" * 1000)
+    needed = room.needs(agents=1, replay=1, in_host_memory=True, groups=10)
+    room.check(tmp_path, needed)  # another system
+    allowed.write_text(f"{room.MAPS * 10 + 1000}\n")
+    room.check(tmp_path, needed)
+    allowed.write_text(f"{room.MAPS * 10 + 999}\n")
+    with pytest.raises(ConfigError, match=r"10 kinds of agents need about 60000 .* process 59999"):
+        room.check(tmp_path, needed)
 
 
 V1 = "memory/a/memory."

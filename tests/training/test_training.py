@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError
+from pompc import ConfigError, runs
 from pompc.algorithm import update
 from pompc.envs import vector
 from pompc.population.groups import make_population
@@ -142,6 +143,34 @@ def test_a_loaded_agent_acts_and_evaluates(finished):
     last = pd.read_csv(folder / "returns.csv").iloc[-1]
     assert table["return"].mean() == pytest.approx(last["return"], abs=1e-3)
     assert table["return_policy"].mean() == pytest.approx(last["return_policy"], abs=1e-3)
+
+
+def test_an_exported_agent_acts_as_that_of_its_run(finished, tmp_path):
+    folder, config = finished
+    alone = pompc.export_agent(folder, tmp_path / "agent")
+    assert sorted(path.name for path in alone.iterdir()) == [
+        "agent.npz", "config.json", "provenance.json"
+    ]  # fmt: skip
+    seen = np.linspace(-1, 1, 5)
+    actions = [pompc.load_agent(one).act(seen, planner) for one in (folder, alone)
+               for planner in (True, False)]  # fmt: skip
+    np.testing.assert_array_equal(actions[:2], actions[2:])
+    pd.testing.assert_frame_equal(pompc.evaluate(folder, 1), pompc.evaluate(alone, 1))
+    assert runs.read_provenance(alone)["steps"] == config.steps
+    with pytest.raises(ConfigError, match="holds a run already"):
+        pompc.export_agent(folder, alone)
+
+
+def test_an_exported_agent_that_does_not_fit_is_named(finished, tmp_path):
+    alone = pompc.export_agent(finished[0], tmp_path)
+    arrays = files.read_arrays(alone / "agent.npz")
+    first, *others = arrays
+    files.write_arrays(alone / "agent.npz", {name: arrays[name] for name in others})
+    with pytest.raises(ConfigError, match=f"{re.escape(first)} is missing"):
+        pompc.load_agent(alone)
+    (alone / "agent.npz").write_bytes(b"torn")
+    with pytest.raises(ConfigError, match=r"agent\.npz was written by pompc .* cannot be read by"):
+        pompc.load_agent(alone)
 
 
 def test_rewards_of_the_newest_evaluation_add_up_to_its_return(finished, tmp_path):
