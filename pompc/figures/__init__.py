@@ -16,6 +16,7 @@ from pompc.figures.registry import show as show
 from pompc.figures.reviewers import aggregates as aggregates
 from pompc.figures.reviewers import improvements as improvements
 from pompc.figures.reviewers import timing as timing
+from pompc.figures.sample_efficiency import steps_table as steps_table
 from pompc.figures.tables import final_returns as final_returns
 from pompc.figures.tables import table_1 as table_1
 from pompc.figures.tables import table_2 as table_2

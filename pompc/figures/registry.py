@@ -21,6 +21,7 @@ from pompc.figures import (
     first_figure,
     public_code,
     reviewers,
+    sample_efficiency,
 )
 from pompc.figures.captions import Markdown, caption, not_run
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, PAPER
@@ -100,6 +101,12 @@ FIGURES: dict[str, Entry] = {
     "last_returns": Entry(
         at_hand.last_returns,
         "The last return of each seed (points) and their mean (bars).",
+        at_hand.compared_or_all,
+    ),
+    "steps_to_return": Entry(
+        sample_efficiency.steps_to_return,
+        "Environment steps until half of the highest last return. Points are seeds, bars stand "
+        "where half of them are there; a hollow triangle is a seed that never is.",
         at_hand.compared_or_all,
     ),
     "small_tasks_returns": Entry(
