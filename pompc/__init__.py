@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pompc.runs.folder import load_episodes as load_episodes
     from pompc.runs.folder import load_metrics as load_metrics
     from pompc.runs.folder import load_runs as load_runs
-    from pompc.runs.page import notebook_config as notebook_config
+    from pompc.runs.notebook import notebook_config as notebook_config
     from pompc.settings.config import Config as Config
     from pompc.training.hooks import Stop as Stop
     from pompc.training.trained_agent import evaluate as evaluate

@@ -28,8 +28,8 @@ from pompc.bench import __main__ as bench
 from pompc.runs.folder import IDENTITY
 from pompc.settings import methods
 from pompc.settings.config import Config
+from pompc.settings.field_types import settings_of
 from pompc.settings.fields import Fields
-from pompc.settings.kinds import settings_of
 from pompc.settings.tables import settings_table
 
 ROOT = Path(__file__).parent.parent

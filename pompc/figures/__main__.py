@@ -15,7 +15,7 @@ from typing import Any
 
 from pompc import results, runs
 from pompc.errors import ConfigError
-from pompc.figures import registry, reviewers, style
+from pompc.figures import registry, seed_statistics, style
 from pompc.results import published
 from pompc.runs import files
 
@@ -104,8 +104,8 @@ def _folder(arguments: argparse.Namespace) -> Path:
 def _scores(found: results.Results, as_json: bool) -> str:
     """Return the score matrices as JSON, or as a table for people."""
     if as_json:
-        return json.dumps(reviewers.score_matrices(found.returns), ensure_ascii=False)
-    return reviewers.aggregates(found.returns).to_string(index=False)
+        return json.dumps(seed_statistics.score_matrices(found.returns), ensure_ascii=False)
+    return seed_statistics.aggregates(found.returns).to_string(index=False)
 
 
 def main(values: Sequence[str]) -> None:

@@ -60,7 +60,7 @@ class Claim(NamedTuple):
     sentence: str
     source: str
     comparisons: tuple[Comparison, ...]
-    measure: str = "area"  # what is compared: a key of `pompc.figures.evidence.MEASURES`
+    measure: str = "area"  # what is compared: a key of `pompc.figures.verdicts.MEASURES`
 
 
 def scale_of(tasks: Iterable[str]) -> Scale:

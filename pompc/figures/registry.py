@@ -15,13 +15,13 @@ from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError, nearest
 from pompc.figures import (
-    at_hand,
     comparisons,
-    evidence,
     first_figure,
+    overview,
     public_code,
-    reviewers,
     sample_efficiency,
+    seed_statistics,
+    verdicts,
 )
 from pompc.figures.captions import Markdown, caption, not_run
 from pompc.figures.tasks import AVERAGED, DMCONTROL, HUMANOIDBENCH, PAPER
@@ -63,7 +63,7 @@ def _all(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compared_methods(table: pd.DataFrame) -> pd.DataFrame:
-    return at_hand.compared_or_all(comparisons.methods(table))
+    return overview.compared_or_all(comparisons.methods(table))
 
 
 FIGURES: dict[str, Entry] = {
@@ -77,37 +77,37 @@ FIGURES: dict[str, Entry] = {
         table="",
     ),
     "planner_over_policy": Entry(
-        at_hand.planner_over_policy,
+        overview.planner_over_policy,
         "Planner and policy by λ: the last return with the planner minus the last return of the "
         "sampling policy alone. Points are seeds, bars their means.",
-        at_hand.weights,
+        overview.weights,
     ),
     "coverage": Entry(
-        at_hand.coverage, "What was run: seeds × environment steps of each agent and task.", _all
+        overview.coverage, "What was run: seeds × environment steps of each agent and task.", _all
     ),
     "claims_verdicts": Entry(
-        evidence.claims_verdicts,
+        verdicts.claims_verdicts,
         "Comparisons that support each claim of the paper, contradict it, or cannot tell.",
-        evidence.rows_of,
+        verdicts.rows_of,
         whole=True,
     ),
     "claims": Entry(
-        evidence.claims_forest,
+        verdicts.claims_forest,
         "Differences that the paper's claims are about, with 95 % intervals of a bootstrap over "
         "seeds. Positive supports the claim.",
-        evidence.rows_of,
+        verdicts.rows_of,
         whole=True,
     ),
     "last_returns": Entry(
-        at_hand.last_returns,
+        overview.last_returns,
         "The last return of each seed (points) and their mean (bars).",
-        at_hand.compared_or_all,
+        overview.compared_or_all,
     ),
     "steps_to_return": Entry(
         sample_efficiency.steps_to_return,
         "Environment steps until half of the highest last return. Points are seeds, bars stand "
         "where half of them are there; a hollow triangle is a seed that never is.",
-        at_hand.compared_or_all,
+        overview.compared_or_all,
     ),
     "small_tasks_returns": Entry(
         comparisons.returns, f"Small tasks: returns. {_BANDS}", _compared_methods, small=True
@@ -122,23 +122,23 @@ FIGURES: dict[str, Entry] = {
         comparisons.kl_term, f"Small tasks: {_KL}", comparisons.first_weight, None, True, "metrics"
     ),
     "small_tasks_hours": Entry(
-        reviewers.wall_clock,
+        seed_statistics.wall_clock,
         "Small tasks: returns over hours, evaluations included. Means over seeds of returns and of "
         "hours.",
-        at_hand.compared_or_all,
+        overview.compared_or_all,
         small=True,
     ),
     "iqm": Entry(
-        reviewers.iqm_curves,
+        seed_statistics.iqm_curves,
         "Interquartile mean of normalised scores over runs and tasks, with 95 % intervals of a "
         "bootstrap stratified by task.",
-        reviewers.pooled,
+        seed_statistics.pooled,
     ),
     "performance_profiles": Entry(
-        reviewers.performance_profiles,
+        seed_statistics.performance_profiles,
         "Performance profiles: the share of runs whose last normalised score exceeds τ, with 95 % "
         "intervals of a bootstrap stratified by task.",
-        reviewers.pooled,
+        seed_statistics.pooled,
     ),
     "public_code": Entry(
         public_code.public_code,

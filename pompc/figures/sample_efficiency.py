@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from pompc.figures import style
-from pompc.figures.at_hand import compared_or_all
 from pompc.figures.curves import Agent, agents, curve, final, short_steps
+from pompc.figures.overview import compared_or_all
 from pompc.figures.tasks import ordered, title
 from pompc.results.intervals import stratified_bootstrap
 
@@ -61,7 +61,8 @@ def _races(table: pd.DataFrame) -> Iterator[_Race]:
         own = list(agents(table.loc[table["task"] == task]))
         level = SHARE * max(final(rows)[1].mean() for _, rows in own)
         steps = [(key, steps_to(*curve(rows), level)) for key, rows in own]
-        yield _Race(task, level, max(rows["env_step"].max() for _, rows in own), steps)
+        end = max(float(rows["env_step"].to_numpy().max()) for _, rows in own)
+        yield _Race(task, level, end, steps)
 
 
 def steps_to_return(table: pd.DataFrame) -> Figure:

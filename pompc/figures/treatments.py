@@ -2,7 +2,7 @@
 
 A treatment is the settings in which it differs from the preset `laptop` on `walker-run`. The
 predictions were written before the runs of `sweeps/lambda.yaml`; their verdicts follow the rules of
-`pompc.figures.evidence`.
+`pompc.figures.verdicts`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from pompc import runs
 from pompc.figures import style
 from pompc.figures.curves import short_steps
-from pompc.figures.evidence import CANNOT_TELL, CONTRADICTS, NOT_RUN, SEEDS, SUPPORTS, judge
+from pompc.figures.verdicts import CANNOT_TELL, CONTRADICTS, NOT_RUN, SEEDS, SUPPORTS, judge
 from pompc.results.intervals import bootstrap_difference, iqm
 from pompc.settings.config import Config
 

@@ -26,7 +26,7 @@ from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
 from pompc.errors import ConfigError
 from pompc.settings.config import Config
-from pompc.settings.kinds import shared_values
+from pompc.settings.field_types import shared_values
 
 REPLAY_SHARE = 0.6  # of the device's memory; networks, batches and activations need the rest
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pompc.runs.folder import IDENTITY
 from pompc.settings.config import Config, preset_values, retired_values
-from pompc.settings.kinds import options_of
+from pompc.settings.field_types import options_of
 from pompc.settings.methods import METHODS
 
 REPEATED = {*IDENTITY, "seeds", "steps"}  # settings in which the curves of a cell may differ

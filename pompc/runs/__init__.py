@@ -16,4 +16,4 @@ from pompc.runs.folder import read_provenance as read_provenance
 from pompc.runs.folder import read_table as read_table
 from pompc.runs.folder import write_config as write_config
 from pompc.runs.folder import write_provenance as write_provenance
-from pompc.runs.page import notebook_config as notebook_config
+from pompc.runs.notebook import notebook_config as notebook_config

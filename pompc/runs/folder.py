@@ -22,7 +22,7 @@ import pompc
 from pompc.errors import ConfigError, MissingError
 from pompc.runs import files
 from pompc.settings.config import Config
-from pompc.settings.kinds import options_of
+from pompc.settings.field_types import options_of
 
 _PAGE = "book/train.ipynb"
 _CONFIG = "config.json"

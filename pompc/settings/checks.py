@@ -1,4 +1,4 @@
-"""Checks of a configuration, and their error messages. Ranges of single settings are in `kinds`."""
+"""Checks of a configuration, and their messages. Ranges of single settings are in `field_types`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from pompc.errors import ConfigError, nearest
-from pompc.settings.kinds import allowed
+from pompc.settings.field_types import allowed
 from pompc.settings.methods import METHODS, PRIORS
 
 

@@ -12,8 +12,8 @@ from pompc import envs
 from pompc.errors import ConfigError, nearest
 from pompc.settings import grid
 from pompc.settings.checks import check, check_choice, convert
+from pompc.settings.field_types import allowed, defaults_of
 from pompc.settings.fields import PRESETS, Fields
-from pompc.settings.kinds import allowed, defaults_of
 from pompc.settings.methods import METHODS
 
 _DEFAULTS = defaults_of(Fields)

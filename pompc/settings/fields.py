@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Literal
 
-from pompc.settings.kinds import (
+from pompc.settings.field_types import (
     AtLeastTwo,
     Count,
     Finite,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pompc.settings.field_types import defaults_of, settings_of
 from pompc.settings.fields import PRESETS, Fields
-from pompc.settings.kinds import defaults_of, settings_of
 
 # Heading of a table -> its first setting. Settings stand in the order of `Fields`.
 GROUPS = {

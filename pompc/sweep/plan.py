@@ -20,8 +20,8 @@ from pompc.errors import ConfigError, nearest
 from pompc.population import cost
 from pompc.population.groups import REPLAY_SHARE, initial_bytes, replay_bytes
 from pompc.settings.config import Config, retired_values
+from pompc.settings.field_types import options_of
 from pompc.settings.grid import AXES, listed
-from pompc.settings.kinds import options_of
 from pompc.settings.methods import METHODS
 from pompc.training.trained_agent import population_of
 

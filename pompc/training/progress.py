@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pompc.runs.room import gigabytes
+from pompc.runs.resources import gigabytes
 from pompc.settings.config import Config
 from pompc.settings.fields import PRESETS
 

@@ -16,7 +16,7 @@ from pompc.population import cost, groups
 from pompc.population.compile import compile_ahead
 from pompc.population.groups import Learners, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
-from pompc.runs import lock, room
+from pompc.runs import lock, resources
 from pompc.runs.checkpoint import Checkpoints, Snapshot
 from pompc.runs.files import reporting_full_disk
 from pompc.runs.folder import IDENTITY
@@ -122,7 +122,7 @@ class _Training:
         )
         in_host_memory = on_host or not runtime.has_gpu()
         on_cpu = 0 if runtime.has_gpu() else len(population.groups)
-        needed = room.needs(agents, replay, in_host_memory, on_cpu)
+        needed = resources.needs(agents, replay, in_host_memory, on_cpu)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
@@ -138,7 +138,7 @@ class _Training:
         }
         seconds = cost.estimated_seconds(population, self.programs.devices)
         print(first_line(self.config, self.facts, seconds), flush=True)
-        room.check(self.folder, needed)
+        resources.check(self.folder, needed)
 
     def run(self, interruption: Interruption) -> None:
         """Seed, learn, evaluate; write tables and checkpoints as it goes."""

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pompc import figures, results
-from pompc.figures import claims, evidence, tasks
+from pompc.figures import claims, tasks, verdicts
 from pompc.population import cost
 from pompc.results.intervals import Interval, bootstrap_difference, iqm
 from pompc.sweep import plan
@@ -38,7 +38,7 @@ def made(returns: dict[tuple[claims.Agent, str], list[float]]) -> results.Result
 
 def gather(name: str, found: results.Results) -> pd.DataFrame:
     """Return what runs say of a claim."""
-    return evidence.gather(evidence.claims_of(found)[name], found)
+    return verdicts.gather(verdicts.claims_of(found)[name], found)
 
 
 def row(table: pd.DataFrame, measure: str, task: str = "Walker Run") -> pd.Series:
@@ -57,18 +57,18 @@ def test_a_difference_is_that_of_normalised_scores_after_the_untrained_evaluatio
     assert area["difference"] == pytest.approx(0.3)  # 0.75 of the last score, on average
     assert last["difference"] == pytest.approx(0.4)
     assert area["seeds"] == "3 and 3"
-    assert area["verdict"] == last["verdict"] == evidence.SUPPORTS
-    assert set(table["verdict"]) == {evidence.SUPPORTS, evidence.NOT_RUN}
+    assert area["verdict"] == last["verdict"] == verdicts.SUPPORTS
+    assert set(table["verdict"]) == {verdicts.SUPPORTS, verdicts.NOT_RUN}
 
 
 def test_the_summary_counts_each_claims_comparisons_by_verdict():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
-    counted = evidence.summary(found).loc["C3"]
-    verdicts = gather("C3", found)["verdict"]
+    counted = verdicts.summary(found).loc["C3"]
+    of_claim = gather("C3", found)["verdict"]
     assert counted["question"] == "learned prior or replayed planners?"
-    assert counted[evidence.SUPPORTS] == 2 == (verdicts == evidence.SUPPORTS).sum()
-    assert counted[evidence.NOT_RUN] == (verdicts == evidence.NOT_RUN).sum() > 0
-    assert counted[[evidence.CONTRADICTS, evidence.CANNOT_TELL]].sum() == 0
+    assert counted[verdicts.SUPPORTS] == 2 == (of_claim == verdicts.SUPPORTS).sum()
+    assert counted[verdicts.NOT_RUN] == (of_claim == verdicts.NOT_RUN).sum() > 0
+    assert counted[[verdicts.CONTRADICTS, verdicts.CANNOT_TELL]].sum() == 0
 
 
 def test_agents_are_compared_as_far_as_both_were_run():
@@ -87,10 +87,10 @@ def test_few_seeds_have_no_verdict_and_no_seeds_no_number():
         "last score",
     )
     assert one[["low", "high"]].isna().all(), "one seed has no interval"
-    shown = evidence.readable(gather("C3", two))
+    shown = verdicts.readable(gather("C3", two))
     assert shown.loc[0, "last score"] == "+0.400 [+0.400, +0.400] cannot tell: few seeds"
     none = gather("C3", made({(LEARNED, "walker-run"): [600.0] * 3}))
-    assert set(none["verdict"]) == {evidence.NOT_RUN}
+    assert set(none["verdict"]) == {verdicts.NOT_RUN}
     assert none["difference"].isna().all()
 
 
@@ -109,25 +109,25 @@ def test_the_kl_term_is_compared_by_its_logarithm():
     table = gather("C5", found)
     assert row(table, "log of the KL term's mean")["difference"] == pytest.approx(np.log(2.0))
     assert row(table, "log of its standard deviation")["difference"] == 0.0
-    assert list(table["verdict"]).count(evidence.CANNOT_TELL) == 1
+    assert list(table["verdict"]).count(verdicts.CANNOT_TELL) == 1
 
 
 @pytest.mark.parametrize(
     ("interval", "better", "matching"),
     [
-        ((0.01, 0.2), evidence.SUPPORTS, evidence.SUPPORTS),
-        ((-0.04, 0.2), evidence.CANNOT_TELL, evidence.SUPPORTS),
-        ((-0.06, 0.2), evidence.CANNOT_TELL, evidence.CANNOT_TELL),
-        ((-0.2, -0.01), evidence.CONTRADICTS, evidence.CANNOT_TELL),
-        ((-0.2, -0.06), evidence.CONTRADICTS, evidence.CONTRADICTS),
-        ((-0.04, -0.01), evidence.CONTRADICTS, evidence.SUPPORTS),
+        ((0.01, 0.2), verdicts.SUPPORTS, verdicts.SUPPORTS),
+        ((-0.04, 0.2), verdicts.CANNOT_TELL, verdicts.SUPPORTS),
+        ((-0.06, 0.2), verdicts.CANNOT_TELL, verdicts.CANNOT_TELL),
+        ((-0.2, -0.01), verdicts.CONTRADICTS, verdicts.CANNOT_TELL),
+        ((-0.2, -0.06), verdicts.CONTRADICTS, verdicts.CONTRADICTS),
+        ((-0.04, -0.01), verdicts.CONTRADICTS, verdicts.SUPPORTS),
     ],
 )
 def test_the_rule_of_verdicts(interval: tuple[float, float], better: str, matching: str):
     low, high = interval
     difference = Interval(np.array((low + high) / 2), np.array(low), np.array(high))
-    assert evidence.judge(difference, matching=False) == better
-    assert evidence.judge(difference, matching=True) == matching
+    assert verdicts.judge(difference, matching=False) == better
+    assert verdicts.judge(difference, matching=True) == matching
 
 
 def test_the_interval_of_a_difference_covers_as_often_as_it_says():
@@ -173,7 +173,7 @@ def test_minus_is_a_minus():
         for agent, last in ((LEARNED, 400.0), (BMPC, 500.0))
         for task in ("walker-run", "hopper-stand")
     })  # fmt: skip
-    shown = evidence.readable(gather("C2", found))
+    shown = verdicts.readable(gather("C2", found))
     assert list(shown["task"]) == ["Walker Run", "Hopper Stand", "all 2"]
     assert shown.loc[0, "last score"].startswith("−0.100 [−0.1")
 
@@ -182,7 +182,7 @@ def test_a_run_that_has_just_begun_is_not_compared():
     found = made({(LEARNED, "walker-run"): [600.0] * 3, (REPLAY, "walker-run"): [200.0] * 3})
     begun = (found.returns["prior"] == "replay") & (found.returns["env_step"] > 0)
     early = found._replace(returns=found.returns.loc[~begun])
-    assert set(gather("C3", early)["verdict"]) == {evidence.NOT_RUN}
+    assert set(gather("C3", early)["verdict"]) == {verdicts.NOT_RUN}
 
 
 def test_the_paper_s_profile_has_its_comparisons_without_any_run(tmp_path: Path):

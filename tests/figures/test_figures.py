@@ -27,13 +27,13 @@ from pompc import figures, results
 from pompc.errors import ConfigError
 from pompc.figures import __main__ as command_line
 from pompc.figures import (
-    at_hand,
     curves,
     episode_rewards,
     learning_curve,
+    overview,
     public_code,
     registry,
-    reviewers,
+    seed_statistics,
     style,
 )
 from pompc.runs import files
@@ -312,14 +312,14 @@ def test_the_planner_s_lead_is_drawn_seed_by_seed_over_lambda():
     table = runs(seeds=3, lams=(0.0, 1.0, math.inf))
     ahead = (table["lam"] == 0.0) & (table["env_step"] == 200)
     table.loc[ahead, "return_policy"] -= 10.0 * table.loc[ahead, "seed"]
-    (panel,) = at_hand.planner_over_policy(at_hand.weights(table)).axes
+    (panel,) = overview.planner_over_policy(overview.weights(table)).axes
     points, bars = panel.lines[1::2], panel.lines[2::2]  # after the line at zero
     assert [list(map(float, line.get_ydata())) for line in points] == [
         [5.0, 15.0, 25.0], [5.0] * 3, [5.0] * 3,
     ]  # fmt: skip
     assert [float(line.get_ydata()[0]) for line in bars] == [15.0, 5.0, 5.0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["0", "1", "∞"]
-    assert at_hand.weights(runs(seeds=3, lams=(1.0, 9.0))).empty  # without λ = 0
+    assert overview.weights(runs(seeds=3, lams=(1.0, 9.0))).empty  # without λ = 0
 
 
 def test_coverage_has_a_cell_for_each_agent_and_task_that_was_run(found: results.Results):
@@ -424,7 +424,7 @@ def test_profile_falls_where_the_runs_end(found: results.Results):
 
 
 def test_wall_clock_is_in_hours(found: results.Results):
-    (axes,) = reviewers.wall_clock(found.returns.query("task == 'dog-run'")).axes
+    (axes,) = seed_statistics.wall_clock(found.returns.query("task == 'dog-run'")).axes
     drawn = line(axes, "PO-MPC, λ = 1")
     assert drawn.get_xdata()[-1] == pytest.approx((400.0 + 0.5) / 3600)  # seeds 0 and 1
     timing = figures.timing(found.returns).set_index(["task", "agent"])
@@ -566,7 +566,7 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
     table = runs(seeds=3, lams=(1.0, math.inf))
     unfinished = (table["lam"] == 1.0) & (table["seed"] == 2) & (table["env_step"] == 200)
     table = table.loc[~unfinished]  # so that λ = 1 is compared at 100 steps
-    (panel,) = at_hand.last_returns(table).axes
+    (panel,) = overview.last_returns(table).axes
     assert panel.get_title(loc="left") == "Dog Run, after 0.1k to 0.2k environment steps"
     labels = [label.get_text() for label in panel.get_yticklabels()]
     assert labels == ["PO-MPC, λ = 1", "PO-MPC, λ = ∞"]
@@ -584,10 +584,10 @@ def test_every_seed_s_last_return_is_a_point_and_the_mean_a_bar():
 
 def test_seeds_are_shown_of_tasks_that_several_agents_ran_if_there_are_any():
     alone = runs(seeds=1).assign(task="walker-walk")
-    assert set(at_hand.compared_or_all(alone)["task"]) == {"walker-walk"}
+    assert set(overview.compared_or_all(alone)["task"]) == {"walker-walk"}
     both = pd.concat([alone, runs(seeds=2, lams=(1.0, 3.0))])
-    assert set(at_hand.compared_or_all(both)["task"]) == {"dog-run"}
-    assert at_hand.compared_or_all(alone.iloc[:0]).empty
+    assert set(overview.compared_or_all(both)["task"]) == {"dog-run"}
+    assert overview.compared_or_all(alone.iloc[:0]).empty
 
 
 def test_bars_of_speed_are_the_benchmark_s_and_stand_beside_the_right_peer():

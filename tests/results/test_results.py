@@ -14,11 +14,11 @@ import written
 
 from pompc import figures, results
 from pompc.errors import ConfigError
-from pompc.figures import captions, evidence
+from pompc.figures import captions, verdicts
 from pompc.results import published
 from pompc.settings.config import preset_values
+from pompc.settings.field_types import settings_of
 from pompc.settings.fields import Fields
-from pompc.settings.kinds import settings_of
 
 ROOT = Path(__file__).parents[2]
 REVERSE = ("pompc", 1.0, "reverse_kl")
@@ -174,10 +174,10 @@ def test_a_claim_is_not_tested_on_agents_with_other_settings(root: Path):
         agent = ("pompc", lam, "reverse_kl")
         value = (lambda *_: 900.0) if settings else written.rising
         written.write_run(folder, "hopper-stand", [agent], (0, 1, 2), value=value, **settings)
-    table = evidence.gather(
-        evidence.claims_of(found := results.collect("small", root))["C1"], found
+    table = verdicts.gather(
+        verdicts.claims_of(found := results.collect("small", root))["C1"], found
     )
-    ran = table[table["verdict"] != evidence.NOT_RUN]
+    ran = table[table["verdict"] != verdicts.NOT_RUN]
     assert len(ran) == 2
     assert ran["difference"].max() < 0.1
 

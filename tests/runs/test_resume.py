@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,7 @@ from pompc.envs.vector import Feedback
 from pompc.population import axes
 from pompc.population.groups import with_padding, without_padding
 from pompc.population.programs import make_programs
-from pompc.runs import checkpoint, files, lock, replay_segments, room, stored_agents
+from pompc.runs import checkpoint, files, lock, replay_segments, resources, stored_agents
 from pompc.runs.checkpoint import Checkpoints, Snapshot
 from pompc.runs.files import DiskFullError
 from pompc.runs.signals import Interrupted, Interruption
@@ -419,26 +420,26 @@ def test_a_torn_last_line_is_left_out(tmp_path):
 
 
 def test_too_small_a_disk_or_memory_is_said_before_the_run(tmp_path):
-    fine = room.needs(agents=10**6, replay=10**6, in_host_memory=True, groups=1)
-    room.check(tmp_path, fine)
+    fine = resources.needs(agents=10**6, replay=10**6, in_host_memory=True, groups=1)
+    resources.check(tmp_path, fine)
     for big, what in ((fine._replace(disk_at_least=10**18), "disk"),
                       (fine._replace(memory=10**18), "memory")):  # fmt: skip
         with pytest.raises(ConfigError, match=f"needs 1000000000.0 GB of the {what}"):
-            room.check(tmp_path, big)
+            resources.check(tmp_path, big)
 
 
 def test_more_programs_than_linux_maps_are_refused(tmp_path, monkeypatch):
     allowed, taken = tmp_path / "max_map_count", tmp_path / "maps"
-    monkeypatch.setattr(room, "_MAPS_ALLOWED", allowed)
-    monkeypatch.setattr(room, "_MAPS_TAKEN", taken)
+    monkeypatch.setattr(resources, "_MAPS_ALLOWED", allowed)
+    monkeypatch.setattr(resources, "_MAPS_TAKEN", taken)
     taken.write_text("7f00-7f01 r--p\n" * 1000)
-    needed = room.needs(agents=1, replay=1, in_host_memory=True, groups=10)
-    room.check(tmp_path, needed)  # another system
-    allowed.write_text(f"{room.MAPS * 10 + 1000}\n")
-    room.check(tmp_path, needed)
-    allowed.write_text(f"{room.MAPS * 10 + 999}\n")
+    needed = resources.needs(agents=1, replay=1, in_host_memory=True, groups=10)
+    resources.check(tmp_path, needed)  # another system
+    allowed.write_text(f"{resources.MAPS * 10 + 1000}\n")
+    resources.check(tmp_path, needed)
+    allowed.write_text(f"{resources.MAPS * 10 + 999}\n")
     with pytest.raises(ConfigError, match=r"10 kinds of agents need about 60000 .* process 59999"):
-        room.check(tmp_path, needed)
+        resources.check(tmp_path, needed)
 
 
 V1 = "memory/a/memory."
@@ -462,22 +463,21 @@ def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch, own, fou
     for name, text in found.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text + "\n")
-    read = room._read
-    monkeypatch.setattr(room, "_CONTROL_GROUPS", tmp_path)
-    monkeypatch.setattr(
-        room, "_read", lambda path: own + "\n" if path == Path("/proc/self/cgroup") else read(path)
-    )
-    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (room.resource.RLIM_INFINITY,) * 2)
-    host = room.psutil.virtual_memory()._replace(available=10**15)
-    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: host)
-    assert room.free_memory() == (10**15 if free is None else free)
-    monkeypatch.setattr(room.resource, "getrlimit", lambda _: (1, 1))  # ulimit -v
-    assert room.free_memory() == 0
+    read = resources._read
+    monkeypatch.setattr(resources, "_CONTROL_GROUPS", tmp_path)
+    groups, none = Path("/proc/self/cgroup"), (resource.RLIM_INFINITY,) * 2
+    monkeypatch.setattr(resources, "_read", lambda path: own if path == groups else read(path))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: none)
+    host = resources.psutil.virtual_memory()._replace(available=10**15)
+    monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: host)
+    assert resources.free_memory() == (10**15 if free is None else free)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1, 1))  # ulimit -v
+    assert resources.free_memory() == 0
 
 
 def test_needs_are_checked_before_they_are_taken(small, tmp_path, monkeypatch):
     """In a control group of 10 MB, say; the folder is then free for a run of other settings."""
-    monkeypatch.setattr(room, "free_memory", lambda: 10e6)
+    monkeypatch.setattr(resources, "free_memory", lambda: 10e6)
     monkeypatch.setattr(trainer, "compile_ahead", None)
     config = small(buffer_size=10**7, steps=2 * 10**7, evaluate_every=10**7)
     with pytest.raises(ConfigError, match=r"needs \d+ MB of the memory, where 10 MB are free"):

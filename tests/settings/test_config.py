@@ -10,8 +10,8 @@ import pytest
 
 from pompc import Config, ConfigError, runs
 from pompc.algorithm.loss_weights import hypers
+from pompc.settings.field_types import allowed
 from pompc.settings.fields import PRESETS, Fields
-from pompc.settings.kinds import allowed
 
 
 def test_paper_preset_is_table_3():

@@ -12,8 +12,8 @@ import pytest
 from pompc import Config, ConfigError, runs
 from pompc.algorithm import loss_weights
 from pompc.settings.config import preset_values
+from pompc.settings.field_types import allowed, defaults_of, options_of, settings_of
 from pompc.settings.fields import PRESETS, Fields
-from pompc.settings.kinds import allowed, defaults_of, options_of, settings_of
 from pompc.settings.methods import METHODS, PRIORS
 from pompc.settings.tables import GROUPS
 

@@ -3,7 +3,7 @@
 A verdict follows from numbers by a rule that was fixed when of the runs in `runs/small` only
 TD-MPC2's had ended, which were replaced since. Two slips were mended: a claim that allows for
 `MARGIN` is contradicted beyond it, and not beyond 0 (`judge`); tasks weigh the same, whatever their
-number of seeds. Scores are normalised as in `pompc.figures.reviewers`.
+number of seeds. Scores are normalised as in `pompc.figures.seed_statistics`.
 """
 
 from __future__ import annotations

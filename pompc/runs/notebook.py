@@ -15,7 +15,7 @@ import psutil
 from pompc.errors import ConfigError
 from pompc.settings.checks import plain
 from pompc.settings.config import Config
-from pompc.settings.kinds import settings_of
+from pompc.settings.field_types import settings_of
 
 # What a parameter may be, once it is Python's own, and what is always meant as one.
 _VALUES = (str, bytes, Number, list, tuple, range, dict, set, frozenset, os.PathLike)
