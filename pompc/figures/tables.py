@@ -13,7 +13,7 @@ import pandas as pd
 from pompc import runs
 from pompc.figures import style
 from pompc.figures.comparisons import methods
-from pompc.figures.curves import agents, final, short_name
+from pompc.figures.curves import agents, final, short_name, short_steps
 from pompc.figures.tasks import DMCONTROL, title
 from pompc.results.intervals import mean_interval
 from pompc.settings.config import preset_values
@@ -55,15 +55,19 @@ def table_1(table: pd.DataFrame) -> pd.DataFrame:
 
     Ours are means over seeds at the last step that all seeds of a cell reached, with the 95 %
     interval of a bootstrap; a task without runs has no row of ours. Rows are task and source,
-    columns agents.
+    columns agents. A row of ours names the preset and the longest run's steps.
     """
-    paper, ours = dict[str, dict[str, str]](), _finals(methods(table))
+    paper, ours = dict[str, dict[str, str]](), methods(table)
     for row in paper_numbers(1).to_dict(orient="records"):
         name = short_name(row["method"], float(row["lam"]), row["prior"] or "reverse_kl")
         paper.setdefault(row["task"], {})[name] = f"{row['value']} ± {row['interval']}"
-    sources = {"paper": paper, "ours": ours}
-    cells = {(title(task), source): of_task[task] for task in DMCONTROL
-             for source, of_task in sources.items() if task in of_task}  # fmt: skip
+    cells = dict[tuple[str, str], dict[str, str]]()
+    for task in DMCONTROL:
+        cells[title(task), "paper"] = paper[task]
+        if len(own := ours.loc[ours["task"] == task]):
+            presets = " and ".join(sorted(set(own["preset"])))
+            source = f"ours: {presets}, {short_steps(own['env_step'].max())} steps"
+            cells[title(task), source] = _finals(own)
     frame = pd.DataFrame.from_dict(cells, orient="index")
     frame.index = pd.MultiIndex.from_tuples(list(cells), names=["", "source"])
     return frame.fillna("–")
@@ -115,14 +119,13 @@ def _plain(value: Any) -> str:
     return f"{value:,}".replace(",", " ") if isinstance(value, int) else f"{value:g}"
 
 
-def _finals(table: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Return task -> short name of an agent -> its last return as text; several BMPCs apart."""
-    found: dict[str, dict[str, str]] = {}
-    for task in set(table["task"]):
-        for key, own in agents(table.loc[table["task"] == task]):
-            cells, name = found.setdefault(task, {}), short_name(*key)
-            cells[style.look(*key).label if name in cells else name] = _text(final(own)[1])
-    return found
+def _finals(rows: pd.DataFrame) -> dict[str, str]:
+    """Return short name of an agent -> its last return on a task as text; several BMPCs apart."""
+    cells: dict[str, str] = {}
+    for key, own in agents(rows):
+        name = short_name(*key)
+        cells[style.look(*key).label if name in cells else name] = _text(final(own)[1])
+    return cells
 
 
 def _text(scores: np.ndarray) -> str:

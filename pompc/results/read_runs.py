@@ -21,7 +21,7 @@ from pompc.results import changes
 from pompc.runs import files
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
-PROFILES = {"paper": ("paper",), "small": ("small", "cartpole-swingup", "walker-walk")}
+PROFILES = {"paper": ("paper",), "small": ("small", "dogs", "cartpole-swingup", "walker-walk")}
 # Profile -> folder of runs/ with the runs of public implementations of its preset.
 PEERS = {"small": "peers"}
 AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
