@@ -116,7 +116,7 @@ def _by_suite(
         for panel, (name, (tasks, rows)) in zip(axes.flat, found.items(), strict=False):
             for key, own in agents(rows):
                 draw_one(panel, style.look(*key), own, tasks)
-            panel.set_title(_named(name, tasks))
+            panel.set_title("\n".join(style.wrap(panel, _named(name, tasks))))
             remark_left_out(panel, rows, table.loc[table["task"].isin(tasks)])
         return finished(figure, axes, ylabel, xlabel, steps)
 

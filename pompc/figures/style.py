@@ -167,12 +167,16 @@ def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
     return panels(len(rows), 1, WIDTH, height, gridspec_kw={"height_ratios": rows})
 
 
+def wrap(axes: Axes, text: str, letters_an_inch: float = 11.0) -> list[str]:
+    """Break text, such as a title, into lines that are not wider than a panel's place."""
+    grid = axes.get_gridspec()
+    inches = axes.get_figure(root=True).get_figwidth() / (grid.ncols if grid else 1)  # pyright: ignore
+    return textwrap.wrap(text, int(letters_an_inch * inches))
+
+
 def remark(axes: Axes, text: str) -> None:
     """Write a remark between a panel's title and its curves, on as many lines as it needs."""
-    grid = axes.get_gridspec()
-    columns = grid.ncols if grid else 1
-    letters = int(15 * axes.get_figure(root=True).get_figwidth() / columns)  # pyright: ignore
-    lines = textwrap.wrap(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), letters)
+    lines = wrap(axes, text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"), 15)
     axes.text(0.5, 1.02, "\n".join(lines), transform=axes.transAxes, ha="center", va="bottom",
               color=MUTED, style="italic", fontsize=7)  # fmt: skip
     axes.set_title(axes.get_title(), pad=4 + 9 * len(lines))
