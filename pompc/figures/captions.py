@@ -102,17 +102,18 @@ def _scale(table: pd.DataFrame) -> str:
         return runs + origin(table)
     return (
         f"These runs are small-scale, and no test of the paper's claims at its own scale, which is "
-        f"{_digits(_PAPER_DECISIONS)} decisions on dog, humanoid and HumanoidBench tasks with the "
+        f"{digits(_PAPER_DECISIONS)} decisions on dog, humanoid and HumanoidBench tasks with the "
         f"preset `paper`. They are {runs}{origin(table)}"
     )
 
 
 def _span(values: Iterable[int]) -> str:
-    return " to ".join(_digits(value) for value in dict.fromkeys((min(values), max(values))))
+    return " to ".join(digits(value) for value in dict.fromkeys((min(values), max(values))))
 
 
-def _digits(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{NO-BREAK SPACE}")
+def digits(number: float) -> str:
+    """Write a whole number with its thousands apart."""
+    return f"{number:,.0f}".replace(",", "\N{NO-BREAK SPACE}")
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from pompc.figures import style
+from pompc.figures.captions import digits
 from pompc.figures.curves import Agent, agents, curve, final, short_steps
 from pompc.figures.overview import compared_or_all
 from pompc.figures.tasks import ordered, title
@@ -129,4 +130,4 @@ def steps_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _text(steps: float, end: float) -> str:
-    return f"{steps:,.0f}".replace(",", "\N{NO-BREAK SPACE}") if steps <= end else ""
+    return digits(steps) if steps <= end else ""

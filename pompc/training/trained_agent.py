@@ -98,16 +98,12 @@ def export_agent(run_dir: str | Path, folder: str | Path, agent: int = 0) -> Pat
         raise ConfigError(f"{str(folder)!r} holds a run already: choose another folder")
     group, state = _alone(source, agent)
     target.mkdir(parents=True, exist_ok=True)
-    facts = runs.read_provenance(source)
-    write_provenance(target, {"trained": facts.get("commit"), "steps": _trained_steps(source)})
+    trained = runs.read_provenance(source).get("commit")
+    steps = max(checkpoint.saved_steps(source), default=None)
+    write_provenance(target, {"trained": trained, "steps": steps})
     stored_agents.write_networks(target / checkpoint.NETWORKS, state)
     write_config(target, group.agents[0])
     return target
-
-
-def _trained_steps(run_dir: Path) -> int | None:
-    """Return the environment steps of the newest checkpoint."""
-    return max(checkpoint.saved_steps(run_dir), default=None)
 
 
 def _alone(run_dir: Path, agent: int) -> tuple[Group, AgentState]:

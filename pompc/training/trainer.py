@@ -120,9 +120,8 @@ class _Training:
             sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part))
             for part in shapes
         )
-        in_host_memory = on_host or not runtime.has_gpu()
-        on_cpu = 0 if runtime.has_gpu() else len(population.groups)
-        needed = resources.needs(agents, replay, in_host_memory, on_cpu)
+        gpu, kinds = runtime.has_gpu(), len(population.groups)
+        needed = resources.needs(agents, replay, on_host or not gpu, 0 if gpu else kinds)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),

@@ -466,7 +466,9 @@ def test_memory_is_what_the_control_group_leaves(tmp_path, monkeypatch, own, fou
     read = resources._read
     monkeypatch.setattr(resources, "_CONTROL_GROUPS", tmp_path)
     groups, none = Path("/proc/self/cgroup"), (resource.RLIM_INFINITY,) * 2
-    monkeypatch.setattr(resources, "_read", lambda path: own if path == groups else read(path))
+    monkeypatch.setattr(
+        resources, "_read", lambda path: own + "\n" if path == groups else read(path)
+    )
     monkeypatch.setattr(resource, "getrlimit", lambda _: none)
     host = resources.psutil.virtual_memory()._replace(available=10**15)
     monkeypatch.setattr(resources.psutil, "virtual_memory", lambda: host)
