@@ -41,7 +41,7 @@ class Killed(BaseException):
 
 
 _PROGRAMS = {}
-_KEPT = 2  # populations; the programs of one take thousands of memory maps, and Linux allows 65,530
+_KEPT = 4  # populations; the programs of one take thousands of memory maps, and Linux allows 65,530
 
 
 def compiled_once(population):
