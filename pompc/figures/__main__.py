@@ -23,18 +23,12 @@ NAME = "manifest.json"
 
 
 def make(
-    found: results.Results,
-    folder: Path,
-    names: Sequence[str] = (),
-    curves: Sequence[Path] = (),
+    found: results.Results, folder: Path, names: Sequence[str] = (), curves: Sequence[Path] = ()
 ) -> dict[str, bool]:
     """Draw figures, by default all, of runs and published curves, with a manifest into a folder.
 
-    Returns:
-        Name -> whether it was drawn; False: it has no runs, and files of it are removed.
-
-    Raises:
-        ConfigError: for an unknown figure, or a file without published curves.
+    Returns name -> whether it was drawn; files of one without runs are removed. An unknown figure
+    and a file without published curves are a ConfigError.
     """
     known = read(folder)
     table = published.read(curves) if curves else None
@@ -47,8 +41,7 @@ def make(
                 (folder / file).unlink(missing_ok=True)
         else:
             saved = style.save(figure, folder / name)
-            hashes = {path.name: files.checksum(path) for path in saved}
-            known[name] = _sources(name, found, curves) | {"files": hashes}
+            known[name] = _sources(name, found, curves) | {"files": _hashes(saved)}
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(dict(sorted(known.items())), indent=2, ensure_ascii=False)
     files.write_text(folder / NAME, text + "\n")
@@ -65,13 +58,16 @@ def _sources(name: str, found: results.Results, curves: Sequence[Path]) -> dict[
     """Return a figure's function, and hashes of the runs and published curves that it draws."""
     one = registry.entry(name)
     drawn = sorted(set(registry.drawn(name, found)["run"]))
-    used = curves if one.published else ()
     return {
         "function": f"{one.function.__module__}.{one.function.__name__}",
         "profile": found.profile,
         "runs": {run: found.digests[run] for run in drawn},
-        "published": {path.name: files.checksum(path) for path in used},
+        "published": _hashes(curves if one.published else ()),
     }
+
+
+def _hashes(paths: Sequence[Path]) -> dict[str, str]:
+    return {path.name: files.checksum(path) for path in paths}
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
@@ -94,13 +90,6 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(values)
 
 
-def _folder(arguments: argparse.Namespace) -> Path:
-    """Return where the figures go; those with published curves apart, outside version control."""
-    suffix = "-published" if arguments.published else ""
-    name = Path(arguments.profile).name + suffix
-    return arguments.out or runs.ROOT / "figures" / name
-
-
 def _scores(found: results.Results, as_json: bool) -> str:
     """Return the score matrices as JSON, or as a table for people."""
     if as_json:
@@ -111,6 +100,8 @@ def _scores(found: results.Results, as_json: bool) -> str:
 def main(values: Sequence[str]) -> None:
     """Run the command line."""
     arguments = _arguments(values)
+    # Figures with published curves lie apart, outside version control.
+    name = Path(arguments.profile).name + ("-published" if arguments.published else "")
     try:
         found = results.collect(arguments.profile)
         for warning in found.warnings:
@@ -118,7 +109,7 @@ def main(values: Sequence[str]) -> None:
         if arguments.names == ["scores"]:
             print(_scores(found, arguments.json))
             return
-        folder = _folder(arguments)
+        folder = arguments.out or runs.ROOT / "figures" / name
         drawn = make(found, folder, arguments.names, published.files(arguments.published))
     except ConfigError as error:
         sys.exit(str(error))

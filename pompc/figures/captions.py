@@ -46,19 +46,13 @@ class Folded(NamedTuple):
 
 
 def caption(table: pd.DataFrame, text: str = "", missing: Sequence[str] = ()) -> Markdown:
-    """Return a figure's caption: what it shows, seeds, steps, preset and commit of its rows.
-
-    It names the `missing` tasks, those of the paper's figure that were not run.
-    """
+    """Return a figure's caption: what it shows, the origin of its rows, and `missing` tasks."""
     left = f"Not run: {', '.join(map(title, missing))}." if missing else ""
     return Markdown(f"*{' '.join(filter(None, (text, origin(table), left)))}*")
 
 
 def not_run(figures: Sequence[str], tasks: Collection[str]) -> Markdown:
-    """Return the line for figures, such as `figure_3`, without runs: what they need, and its time.
-
-    The tasks are those of the paper that they draw; none: any.
-    """
+    """Return the line for figures without runs: what they need, and how long it takes."""
     names = " and ".join(name.replace("_", " ").capitalize() for name in figures)
     if not tasks:
         return Markdown(f"*{names}: not run. A sweep of small runs:* `{_COMMAND}small.yaml`")
@@ -75,20 +69,16 @@ def origin(table: pd.DataFrame) -> str:
     cells: Any = table.groupby([*CELL, *({CHANGES} & set(table))])
     seeds, steps = _span(cells["seed"].nunique()), _span(cells["env_step"].max())
     unfinished = len(set(table.loc[~table["finished"].astype(bool), "run"]))
-    parts = [
-        f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each agent and task",
-        f"{steps} environment steps",
-        f"preset {_listed(table['preset'])}",
-        _commits(table["commit"]),
-    ]
     late = f" {unfinished} of its runs are not finished." if unfinished else ""
-    return f"{', '.join(parts)}.{late}"
+    return (
+        f"{seeds} {'seed' if seeds == '1' else 'seeds'} of each agent and task, {steps} "
+        f"environment steps, preset {_listed(table['preset'])}, {_commits(table['commit'])}.{late}"
+    )
 
 
 def notice(results: Results) -> Markdown:
     """Return what the head of a results page says: the scale of its runs, and what is left out."""
-    table = results.returns
-    lines = [f"**Profile `{results.profile}`.** {_scale(table)}"]
+    lines = [f"**Profile `{results.profile}`.** {_scale(results.returns)}"]
     if results.warnings:
         lines += ["", "**Left out:**", "", *(f"- {warning}" for warning in results.warnings)]
     return Markdown("\n".join(lines))
@@ -130,7 +120,5 @@ def _commits(commits: Iterable[object]) -> str:
 
 def _short(commit: object) -> str:
     """Return the first seven digits of a commit, and whether files differed from it."""
-    if not isinstance(commit, str):
-        return "unknown"
-    digits, _, changes = commit.partition(" ")
-    return " ".join(filter(None, (digits[:7], changes)))
+    digits, *changes = commit.split(" ", 1) if isinstance(commit, str) else ["unknown"]
+    return " ".join([digits[:7], *changes])

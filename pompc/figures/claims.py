@@ -71,16 +71,15 @@ def scale_of(tasks: Iterable[str]) -> Scale:
 
 def claims(scale: Scale) -> dict[str, Claim]:
     """Return each claim by its name, with the comparisons of a scale."""
+    helps = (Comparison(a, b, scale.tasks) for b in scale.unregularised for a in _WEIGHTS)
+    low = scale.exploring
+    explores = Comparison(("pompc", low, _FORWARD), ("pompc", low, _REVERSE), scale.exploration)
     return {
         "C1": Claim(
             "does KL regularisation help?",
             "λ > 0 is more sample efficient than λ = 0 and than TD-MPC2.",
             "Figures 2 and 5, Table 1",
-            tuple(
-                Comparison(agent, other, scale.tasks)
-                for other in scale.unregularised
-                for agent in _WEIGHTS
-            ),
+            tuple(helps),
         ),
         "C2": Claim(
             "is an intermediate λ ever worse than BMPC?",
@@ -99,14 +98,7 @@ def claims(scale: Scale) -> dict[str, Claim]:
             "A prior trained by forward KL helps at low λ where exploration decides, one trained "
             "by reverse KL where precision does.",
             "Figures 4 and 8",
-            (
-                Comparison(
-                    ("pompc", scale.exploring, _FORWARD),
-                    ("pompc", scale.exploring, _REVERSE),
-                    scale.exploration,
-                ),
-                Comparison(_LEARNED, ("pompc", 1.0, _FORWARD), scale.precision),
-            ),
+            (explores, Comparison(_LEARNED, ("pompc", 1.0, _FORWARD), scale.precision)),
         ),
         "C5": Claim(
             "the size of the KL term",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from pompc.figures import style
 from pompc.figures.tasks import averaged, ordered, score_range, title
@@ -31,28 +31,27 @@ class Curve(NamedTuple):
     scores: np.ndarray  # [N, S], a row a seed
 
 
-def agents(table: pd.DataFrame) -> Iterator[tuple[Agent, pd.DataFrame]]:
-    """Yield `(method, lam, prior, changes)` and rows of each agent: baselines, then PO-MPC by λ."""
-    groups: list[tuple[Any, pd.DataFrame]] = list(told_apart(table).groupby([*AGENT, CHANGES]))
+def groups(table: pd.DataFrame, by: str | Sequence[str]) -> list[tuple[Any, pd.DataFrame]]:
+    """Return key and rows of each group, by their keys."""
+    return list(table.groupby(by if isinstance(by, str) else [*by], dropna=False))
+
+
+def agents(table: pd.DataFrame) -> list[tuple[Agent, pd.DataFrame]]:
+    """Return key and rows of each agent: baselines, then PO-MPC by λ with Eq. (12) first."""
 
     def order(group: tuple[Any, pd.DataFrame]) -> tuple[Any, ...]:
         method, lam, prior, changes = group[0]
         return method == "pompc", method, lam, prior != "reverse_kl", prior, changes
 
-    yield from sorted(groups, key=order)
+    return sorted(groups(told_apart(table), [*AGENT, CHANGES]), key=order)
 
 
 def told_apart(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with a column of `changes`, which that of `pompc.load_runs` lacks.
-
-    They are the settings in which agents of one task, method, λ and prior differ.
-    """
+    """Return a table with `changes`: the settings in which agents of one `CELL` differ."""
     if CHANGES in table:
         return table
-    cells = table.groupby(CELL)
-    names = [
-        name for name in table if name in _SETTINGS and max(cells[name].nunique(), default=0) > 1
-    ]
+    counts: Any = table.groupby(CELL)[[name for name in table if name in _SETTINGS]].nunique().max()
+    names = [name for name, most in counts.items() if most > 1]
     words = [", ".join(f"{name} = {value}" for name, value in zip(names, row, strict=True))
              for row in table[names].to_numpy()]  # fmt: skip
     return table.assign(**{CHANGES: pd.Series(words, table.index, dtype=str)})
@@ -67,30 +66,25 @@ def curve(rows: pd.DataFrame, column: str = "return") -> Curve:
 def average(rows: pd.DataFrame, tasks: Sequence[str]) -> Curve:
     """Return the curve of one agent's mean return over tasks, which it has run, seed by seed.
 
-    It has the moments that every task has, and as many rows as the task with the fewest seeds:
-    seeds of two tasks have nothing in common but their number.
+    It has as many rows as the task with the fewest seeds: seeds of two tasks have nothing in common
+    but their number.
     """
     x, scores = aligned(rows, tasks)
-    count = min(map(len, scores))
-    return Curve(x, np.mean([one[:count] for one in scores], axis=0))
+    return Curve(x, np.array([np.mean(seeds, axis=0) for seeds in zip(*scores, strict=False)]))
 
 
 def aligned(rows: pd.DataFrame, tasks: Sequence[str]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return the steps `[S]` that all seeds of all tasks reached, and each task's returns there.
-
-    The rows are of one agent, which has run each of the tasks; returns are `[N_task, S]`.
-    """
+    """Return the steps `[S]` that all seeds of all tasks reached, and returns `[N_task, S]`."""
     own = [curve(rows.loc[rows["task"] == task]) for task in tasks]
     x = np.array(sorted(set.intersection(*(set(one.x) for one in own))))
     return x, [one.scores[:, np.isin(one.x, x)] for one in own]
 
 
 def shared(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[list[str], pd.DataFrame]:
-    """Return tasks that several agents have all run, and the rows of these agents on them.
+    """Return tasks that several agents have all run, in order, and the rows of these agents.
 
     An average over other tasks for each agent would compare tasks, not agents. Of all choices the
-    one with most pairs of agent and task is taken, of several agents if there are any. The tasks
-    keep their order.
+    one with most pairs of agent and task is taken, of several agents if there are any.
     """
     table = table.loc[table["task"].isin(tasks)]
     ran = {key: frozenset(rows["task"]) for key, rows in agents(table)}
@@ -108,8 +102,7 @@ def shared(table: pd.DataFrame, tasks: Sequence[str]) -> tuple[list[str], pd.Dat
 
 def compared(rows: pd.DataFrame, by: Sequence[str] = ("task",)) -> pd.DataFrame:
     """Return the rows of those groups, such as tasks, in which several agents can be compared."""
-    groups: list[tuple[Any, pd.DataFrame]] = list(rows.groupby(list(by)))
-    several = [own for _, own in groups if len(list(agents(own))) > 1]
+    several = [own for _, own in groups(rows, by) if len(agents(own)) > 1]
     return pd.concat(several) if several else rows.iloc[:0]
 
 
@@ -120,10 +113,7 @@ def final(rows: pd.DataFrame, column: str = "return") -> tuple[int, np.ndarray]:
 
 
 def binned(rows: pd.DataFrame, columns: Sequence[str], points: int = 60) -> pd.DataFrame:
-    """Return the means of a cell's metrics in at most `points` equal intervals of its steps.
-
-    metrics.csv has a row each 500 decisions. An interval without a number is left out.
-    """
+    """Return a cell's metrics averaged in at most `points` equal intervals of its steps."""
     steps = rows["env_step"].to_numpy(float)
     width = max(steps.max() / points, 1.0)
     kept = rows[["seed", *columns]].assign(env_step=np.ceil(steps / width) * width)
@@ -137,9 +127,9 @@ def plot_seeds(panel: Axes, curve: Curve, look: style.Look) -> None:
 
 def plot_interval(panel: Axes, x: np.ndarray, interval: Interval, look: style.Look) -> None:
     """Draw an estimate as a line and its interval as a band; no band where its ends are NaN."""
-    marker = look.marker if len(x) <= _MARKED else ""
     panel.plot(x, interval.center, color=look.color, linestyle=look.dash, linewidth=1.5,
-               marker=marker, markersize=2.5, label=look.label)  # fmt: skip
+               marker=look.marker if len(x) <= _MARKED else "", markersize=2.5,
+               label=look.label)  # fmt: skip
     if not np.isnan(interval.low).all():
         panel.fill_between(x, interval.low, interval.high, color=look.color, alpha=0.1,
                            linewidth=0)  # fmt: skip
@@ -153,10 +143,7 @@ def task_panel(
     wanted: Collection[str] = (),
     published: pd.DataFrame | None = None,
 ) -> None:
-    """Draw every agent on one task, with `more` in its title, and published curves dotted.
-
-    Agents without runs whose short names are `wanted`, as the paper shows them, are named.
-    """
+    """Draw every agent on one task, with `more` in its title; name those `wanted` without runs."""
     rows = table.loc[table["task"] == task]
     if published is not None:
         _published(panel, published.loc[published["task"] == task], rows["env_step"].max())
@@ -191,24 +178,24 @@ def limit(panel: Axes, tasks: Iterable[str], axis: str = "y") -> None:
 
 def short_name(method: str, lam: float, prior: str, changes: str = "") -> str:
     """Return the name of an agent in a list: `BMPC`, whichever of its kinds, or `λ = 1`."""
-    name = style.look(method, lam, prior, changes).label.removeprefix("PO-MPC, ")
-    return "BMPC" if method.startswith("bmpc") else name
+    return "BMPC" if method.startswith("bmpc") else style.name(method, lam, prior, changes)
 
 
 def remark_missing(panel: Axes, rows: pd.DataFrame, wanted: Iterable[str]) -> None:
     """Write above a panel which of the wanted agents are not among its rows."""
-    found = {short_name(*key) for key, _ in agents(rows)}
-    missing = [name for name in wanted if name not in found]
-    if missing:
-        style.remark(panel, f"not run: {'; '.join(missing)}")
+    _remark(panel, "not run", wanted, [short_name(*key) for key, _ in agents(rows)])
 
 
 def remark_left_out(panel: Axes, rows: pd.DataFrame, table: pd.DataFrame) -> None:
     """Write above a panel which agents of a table have not run all tasks, and are not drawn."""
     kept, ran = ([style.look(*key).label for key, _ in agents(own)] for own in (rows, table))
-    left_out = [name for name in ran if name not in kept]
-    if left_out:
-        style.remark(panel, f"not run on all of them: {'; '.join(left_out)}")
+    _remark(panel, "not run on all of them", ran, kept)
+
+
+def _remark(panel: Axes, words: str, names: Iterable[str], found: Sequence[str]) -> None:
+    missing = [name for name in names if name not in found]
+    if missing:
+        style.remark(panel, f"{words}: {'; '.join(missing)}")
 
 
 def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:
@@ -216,8 +203,7 @@ def _published(panel: Axes, rows: pd.DataFrame, end: float) -> None:
     steps = rows["env_step"].to_numpy(float)
     later = steps[steps >= end]
     rows = rows.loc[steps <= later.min()] if len(later) else rows
-    groups: list[tuple[Any, pd.DataFrame]] = list(rows.sort_values("env_step").groupby("method"))
-    for method, own in groups:
+    for method, own in groups(rows.sort_values("env_step"), "method"):
         look = style.look(method, 0.0, "")
         x, low, high = (own[name].to_numpy(float) for name in ("env_step", "low", "high"))
         panel.plot(x, own["return"], color=look.color, linestyle=":", linewidth=1.2, marker=".",
@@ -242,13 +228,13 @@ def finished(
     for panel in axes.flat:
         if panel.lines and steps:
             panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-            panel.xaxis.set_major_formatter(FuncFormatter(short_steps))
+            panel.xaxis.set_major_formatter(short_steps)
     for panel in axes[:, 0]:
         panel.set_ylabel(panel.get_ylabel() or ylabel)
     style.legend(figure)
     return figure
 
 
-def short_steps(value: float, _: int = 0) -> str:
+def short_steps(value: float, _: float = 0) -> str:
     """Return a number of steps as 500k or 1M; the second argument is Matplotlib's."""
     return f"{value / 1e6:g}M" if value >= 1e6 else f"{value / 1e3:g}k" if value else "0"

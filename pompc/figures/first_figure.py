@@ -94,7 +94,7 @@ def _weight(axes: Axes) -> None:
     axes.plot([0, 1], [0, 0], color=style.MUTED, linewidth=1.2, zorder=1)
     for lam, below in ((0.0, "TD-MPC2's objective"), (0.1, ""), (1.0, "PO-MPC"), (9.0, ""),
                        (math.inf, "BMPC's objective")):  # fmt: skip
-        share = 1.0 if math.isinf(lam) else lam / (1.0 + lam)
+        share = style.share_of(lam)
         color = style.look("pompc", lam, "reverse_kl").color
         axes.plot([share], [0], "o", color=color, markersize=7, zorder=2)
         axes.text(share, 0.42, f"λ = {lam:g}".replace("inf", "∞"), ha="center", fontsize=8)

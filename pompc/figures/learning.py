@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.figure import Figure
 
 from pompc.errors import ConfigError
-from pompc.figures.curves import agents, told_apart
+from pompc.figures.curves import agents
 from pompc.figures.style import look, settings
-from pompc.results.read_runs import AGENT, CHANGES
 
 _LINES = {"return": ("-", "planner"), "return_policy": ("--", "sampling policy alone")}
 
@@ -21,22 +21,18 @@ def learning_curve(table: pd.DataFrame) -> Figure:
 
     Solid: the planner; dashed: the sampling policy π_s alone. Lines are means over seeds, bands
     95 % bootstrap intervals of the mean where there are several seeds. The table is as
-    `pompc.load_runs` returns it, of one task.
-
-    Raises:
-        ConfigError: if the table holds no task or several.
+    `pompc.load_runs` returns it, of one task: none or several are a ConfigError.
     """
     tasks = sorted(table["task"].unique())
     if len(tasks) != 1:
         raise ConfigError(f"a learning curve shows one task, but the table holds {tasks}")
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for agent, rows in agents(table):
-        color = look(*agent).color
         for column, (style, actor) in _LINES.items():
             sns.lineplot(
-                rows, x="env_step", y=column, ax=axes, color=color, linestyle=style,
+                rows, x="env_step", y=column, ax=axes, color=look(*agent).color, linestyle=style,
                 errorbar=("ci", 95) if len(set(rows["seed"])) > 1 else None, seed=0,
-                label=f"{_name(rows)}: {actor}",
+                label=f"{_name(*agent)}: {actor}",
             )  # fmt: skip
     seeds = len(set(table["seed"]))
     title = tasks[0] if seeds == 1 else f"{tasks[0]}: mean and 95 % interval of {seeds} seeds"
@@ -48,11 +44,7 @@ def learning_curve(table: pd.DataFrame) -> Figure:
 
 @settings()
 def episode_rewards(table: pd.DataFrame) -> Figure:
-    """Draw the reward of each decision in evaluation episodes, as a colour, a row an episode.
-
-    Episodes of one agent stand together; a row that ends early is an episode that did. The table is
-    as `pompc.load_episodes` returns it.
-    """
+    """Draw the rewards of `pompc.load_episodes` as colours, a row an episode, by agent."""
     wide = table.pivot_table(index=["agent", "episode"], columns="decision", values="reward")
     blocks = [rows for _, rows in table.groupby("agent")]
     per_agent = len(wide) / len(blocks)
@@ -60,10 +52,8 @@ def episode_rewards(table: pd.DataFrame) -> Figure:
     extent = (0, wide.shape[1], len(wide), 0)
     image = axes.imshow(wide, aspect="auto", interpolation="none", extent=extent)
     figure.colorbar(image, label="reward")
-    axes.set_yticks(
-        [per_agent * (0.5 + agent) for agent in range(len(blocks))],
-        [f"{_name(rows)}\nseed {rows['seed'].iloc[0]}" for rows in blocks],
-    )
+    names = [f"{_name(*agents(rows)[0][0])}\nseed {rows['seed'].iloc[0]}" for rows in blocks]
+    axes.set_yticks(per_agent * (0.5 + np.arange(len(blocks))), names)
     for agent in range(1, len(blocks)):
         axes.axhline(per_agent * agent, color="white")
     step = table["env_step"].iloc[0]
@@ -72,7 +62,5 @@ def episode_rewards(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _name(rows: pd.DataFrame) -> str:
-    method, lam, prior, changes = told_apart(rows)[[*AGENT, CHANGES]].iloc[0]
-    name = f"{method}, λ = {lam:g}, {prior}".replace("inf", "∞")
-    return ", ".join(filter(None, (name, changes)))
+def _name(method: str, lam: float, prior: str, changes: str) -> str:
+    return f"{method}, λ = {lam:g}, {prior}".replace("inf", "∞") + f", {changes}" * bool(changes)

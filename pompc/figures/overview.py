@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from pompc.figures import style
-from pompc.figures.curves import agents, compared, curve, final, finished, limit, short_steps
+from pompc.figures.curves import agents, compared, final, finished, groups, limit, short_steps
 from pompc.figures.tasks import ordered, title
 
 _SHADES = LinearSegmentedColormap.from_list("seeds", ["#dce9f5", "#0B62A8"])
@@ -20,19 +19,18 @@ _SHADES = LinearSegmentedColormap.from_list("seeds", ["#dce9f5", "#0B62A8"])
 
 def coverage(rows: pd.DataFrame) -> Figure:
     """Draw the seeds and environment steps of each agent on each task, darker for more seeds."""
-    tasks, own = ordered(rows["task"]), list(agents(rows))
+    tasks, own = ordered(rows["task"]), agents(rows)
     seeds = np.full((len(own), len(tasks)), np.nan)
     with style.settings():
         figure, axes = style.panels(1, 1, style.WIDTH, 0.24 * len(own) + 0.5)
         panel = axes[0, 0]
         for place, (_, of_agent) in enumerate(own):
-            for column, task in enumerate(tasks):
-                cell = of_agent.loc[of_agent["task"] == task]
-                if len(cell):
-                    seeds[place, column] = count = cell["seed"].nunique()
-                    steps = short_steps(cell["env_step"].max())
-                    panel.text(column, place, f"{count} × {steps}", ha="center", va="center",
-                               color="white" if count > 4 else style.INK)  # fmt: skip
+            cells = {tasks.index(task): cell for task, cell in groups(of_agent, "task")}
+            for column, cell in sorted(cells.items()):
+                count, steps = len(set(cell["seed"])), short_steps(max(cell["env_step"]))
+                seeds[place, column] = count
+                panel.text(column, place, f"{count} × {steps}", ha="center", va="center",
+                           color="white" if count > 4 else style.INK)  # fmt: skip
         panel.imshow(seeds, _SHADES, aspect="auto", vmin=1.0, vmax=max(6.0, np.nanmax(seeds)))
         panel.set_xticks(range(len(tasks)), [title(task).replace(" ", "\n") for task in tasks])
         panel.set_yticks(range(len(own)), [style.look(*key).label for key, _ in own])
@@ -51,49 +49,30 @@ def compared_or_all(table: pd.DataFrame) -> pd.DataFrame:
 
 def last_returns(table: pd.DataFrame) -> Figure:
     """Draw the last return of each seed as a point and their mean as a bar, a panel a task."""
-    tasks = sorted(set(table["task"]))
-    by_task = {task: table.loc[table["task"] == task] for task in tasks}
-    sizes = [len(list(agents(rows))) + 1 for rows in by_task.values()]
+    ends = {task: [(style.look(*key), *final(own)) for key, own in agents(rows)]
+            for task, rows in groups(table, "task")}  # fmt: skip
     with style.settings():
-        figure, axes = style.stacked(sizes, 0.19)
-        for panel, (task, rows) in zip(axes[:, 0], by_task.items(), strict=True):
-            steps = _agents(panel, rows)
+        figure, axes = style.stacked([len(own) + 1 for own in ends.values()], 0.19)
+        for panel, (task, own) in zip(axes[:, 0], ends.items(), strict=True):
+            for place, (look, _, scores) in enumerate(own):
+                style.row_of_seeds(panel, place, scores, scores.mean(), look.color)
+            style.name_rows(panel, [look.label for look, *_ in own])
             limit(panel, [task], "x")
-            after = " to ".join(dict.fromkeys(map(short_steps, (min(steps), max(steps)))))
+            steps = sorted(step for _, step, _ in own)
+            after = " to ".join(dict.fromkeys(map(short_steps, (steps[0], steps[-1]))))
             panel.set_title(f"{title(task)}, after {after} environment steps", loc="left")
         axes[-1, 0].set_xlabel("return")
         return figure
 
 
-def _agents(panel: Axes, rows: pd.DataFrame) -> list[int]:
-    """Draw the agents of one task from top to bottom; return the step that each is shown at."""
-    labels, steps = [], []
-    for place, (key, own) in enumerate(agents(rows)):
-        look, (step, scores) = style.look(*key), final(own)
-        panel.plot(scores, [place] * len(scores), "o", color=look.color, markersize=4.5, alpha=0.7,
-                   markeredgewidth=0)  # fmt: skip
-        panel.plot(scores.mean(), place, "|", color=look.color, markersize=9, markeredgewidth=2)
-        labels.append(look.label)
-        steps.append(step)
-    panel.set_yticks(range(len(labels)), labels)
-    panel.set_ylim(len(labels) - 0.4, -0.6)
-    return steps
-
-
 def returns_by_seed(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what `last_returns` draws.
-
-    Returns:
-        A row a task and agent, λ without a name being PO-MPC: step, mean, and the seeds' returns.
-    """
+    """Return what `last_returns` draws: step, mean and seeds' returns of each task and agent."""
     rows = []
-    for task in sorted(set(table["task"])):
-        for key, own in agents(table.loc[table["task"] == task]):
+    for task, of_task in groups(table, "task"):
+        for key, own in agents(of_task):
             step, scores = final(own)
-            name = style.look(*key).label.removeprefix("PO-MPC, ")
-            rows.append({"task": title(task), "agent": name, "step": step,
-                         "mean": f"{scores.mean():.0f}",
-                         "seeds": ", ".join(f"{score:.0f}" for score in scores)})  # fmt: skip
+            rows.append((title(task), style.name(*key), step, f"{scores.mean():.0f}",
+                         ", ".join(f"{score:.0f}" for score in scores)))  # fmt: skip
     return pd.DataFrame(rows, columns=["task", "agent", "step", "mean", "seeds"])
 
 
@@ -109,10 +88,7 @@ def weights(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def planner_over_policy(rows: pd.DataFrame) -> Figure:
-    """Draw the last return of the planner minus that of the policy alone, over λ, a panel a task.
-
-    Points are seeds; a bar is their mean.
-    """
+    """Draw the last return of the planner minus the policy's alone, over λ, a panel a task."""
     tasks, lams = ordered(rows["task"]), sorted(set(rows["lam"]))
     with style.settings():
         figure, axes = style.grid(len(tasks), height=2.0, sharey=True)
@@ -120,7 +96,7 @@ def planner_over_policy(rows: pd.DataFrame) -> Figure:
             panel.axhline(0.0, color=style.INK, linewidth=0.8)
             for key, own in agents(rows.loc[rows["task"] == task]):
                 place, color = lams.index(key[1]), style.look(*key).color
-                ahead = curve(own).scores[:, -1] - curve(own, "return_policy").scores[:, -1]
+                ahead = final(own)[1] - final(own, "return_policy")[1]
                 panel.plot([place] * len(ahead), ahead, "o", color=color, markersize=5, alpha=0.6,
                            markeredgewidth=0)  # fmt: skip
                 panel.plot(place, ahead.mean(), "_", color=color, markersize=20, markeredgewidth=3)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from pompc import runs
 from pompc.figures import style
-from pompc.figures.curves import curve, finished, limit
+from pompc.figures.curves import curve, finished, groups, limit
 from pompc.figures.tasks import title
 from pompc.results.read_runs import AGENT
 
@@ -21,21 +21,19 @@ TABLES = {  # of `python -m pompc.bench` -> title of a panel
     _FOLDER / "laptop.json": "sizes of the preset laptop, cartpole-swingup, two CPU cores",
     _FOLDER / "h200-tuned.json": "the paper's sizes, humanoid-run, one H200",
 }
-_OURS = "pompc"
 _PEERS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax"}  # program -> method
 
 
 def public_code(rows: pd.DataFrame) -> Figure:
     """Draw the returns of public implementations, a panel each, and ours of the same method.
 
-    Thin lines are seeds. A method that this code has not run on the task says so. Rows are as in
-    `pompc.results.Results.peers`.
+    Thin lines are seeds. Rows are as in `pompc.results.Results.peers`.
     """
     public, ours = rows.loc[rows["peer"].notna()], rows.loc[rows["peer"].isna()]
-    groups: list[tuple[Any, pd.DataFrame]] = list(public.groupby(["task", "peer", "method"]))
+    compared = groups(public, ["task", "peer", "method"])
     with style.settings():
-        figure, axes = style.grid(len(groups), height=2.2)
-        for panel, ((task, peer, method), theirs) in zip(axes.flat, groups, strict=False):
+        figure, axes = style.grid(len(compared), height=2.2)
+        for panel, ((task, peer, method), theirs) in zip(axes.flat, compared, strict=False):
             panel.set_title(f"{title(task)}, {peer.replace('_', '-')}")
             _seeds(panel, theirs, "public implementation", color=style.INK, linestyle="--")
             own = ours.loc[(ours["task"] == task) & (ours["method"] == method)]
@@ -67,41 +65,35 @@ def _seeds(panel: Axes, rows: pd.DataFrame, label: str, **line: Any) -> None:
 def decisions_per_second() -> Figure:
     """Draw the whole loop's decisions/s, all agents of a program counted, a panel a table.
 
-    Behind a bar of ours stands how many times the peer's it is: `tdmpc2-jax`'s with λ = 0,
-    `bmpc-jax`'s with λ > 0 where the table has it.
+    Behind a bar of ours stands how many times a peer's it is: `tdmpc2-jax`'s if λ = 0, else
+    `bmpc-jax`'s.
     """
     tables = {title: json.loads(path.read_text())["rows"] for path, title in TABLES.items()}
-    sizes = [len(table) + 1 for table in tables.values()]
     with style.settings():
-        figure, axes = style.stacked(sizes, 0.19)
+        figure, axes = style.stacked([len(table) + 1 for table in tables.values()], 0.19)
         for panel, (title, table) in zip(axes[:, 0], tables.items(), strict=True):
-            _bars(panel, sorted(table, key=_order))
+            _bars(panel, table)
             panel.set_title(title, loc="left")
         axes[-1, 0].set_xlabel("decisions/s")
         return figure
 
 
-def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    """Return what a panel's rows are sorted by: peers, then ours by λ and agents."""
-    return row["program"] == _OURS, row["lam"], row["agents"]
-
-
 def _bars(panel: Axes, table: list[dict[str, Any]]) -> None:
-    """Draw a table's rows from top to bottom."""
-    theirs = {row["program"]: row["decisions_per_s"] for row in table if row["program"] != _OURS}
+    """Draw a table's rows from top to bottom: peers, then ours by λ and agents."""
+    theirs = {row["program"]: row["decisions_per_s"] for row in table if row["program"] in _PEERS}
+    table = sorted(table, key=lambda row: (row["program"] == "pompc", row["lam"], row["agents"]))
     labels = []
     for place, row in enumerate(table):
         peer = "tdmpc2_jax" if row["lam"] == 0 else "bmpc_jax"
-        rate, ours = row["decisions_per_s"], row["program"] == _OURS
-        method = "pompc" if ours else _PEERS[row["program"]]
+        rate, ours = row["decisions_per_s"], row["program"] == "pompc"
+        method = _PEERS.get(row["program"], "pompc")
         color = style.look(method, row["lam"], "reverse_kl").color
         panel.barh(place, rate, color=color, height=0.7)
         told = f"{rate / theirs[peer]:.1f} ×" if ours and peer in theirs else ""
         panel.annotate(f"{rate:.3g}    {told}", (rate, place), xytext=(3, 0), va="center",
                        textcoords="offset points", fontsize=8)  # fmt: skip
         labels.append(_label(row) if ours else row["program"].replace("_", "-"))
-    panel.set_yticks(range(len(labels)), labels)
-    panel.set_ylim(len(labels) - 0.4, -0.6)
+    style.name_rows(panel, labels)
     panel.margins(x=0.2)
     panel.grid(visible=False, axis="y")
 

@@ -15,41 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pompc.figures import style
+from pompc.figures import curves, style, tasks
 from pompc.figures.comparisons import methods
-from pompc.figures.curves import (
-    agents,
-    aligned,
-    curve,
-    final,
-    finished,
-    plot_interval,
-    remark_left_out,
-    shared,
-)
-from pompc.figures.tasks import (
-    AVERAGED,
-    DMCONTROL,
-    normalised,
-    ordered,
-    others,
-    score_range,
-    title,
-)  # fmt: skip
-from pompc.results.intervals import (
-    Interval,
-    Statistic,
-    iqm,
-    optimality_gap,
-    performance_profile,
-    probability_of_improvement,
-    stratified_bootstrap,
-)  # fmt: skip
+from pompc.figures.curves import agents
+from pompc.results import intervals
 
 _THRESHOLDS = np.linspace(0.0, 1.0, 101)
 _HOUR = 3600.0  # seconds
 _NAMED = 3  # tasks at most that a title names
-_SEED = 0  # of each bootstrap
 
 
 def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
@@ -58,35 +31,31 @@ def suites(table: pd.DataFrame) -> dict[str, tuple[list[str], pd.DataFrame]]:
     The paper's two suites are pooled apart, and all other tasks with a range of returns together.
     Suites without runs are left out.
     """
-    mine = [task for task in others(table["task"]) if score_range(task) is not None]
-    found = {"HumanoidBench": AVERAGED, "DMControl": DMCONTROL, "small tasks": mine}
-    pooled = {name: shared(table, tasks) for name, tasks in found.items()}
-    return {name: (tasks, rows) for name, (tasks, rows) in pooled.items() if tasks}
+    mine = [task for task in tasks.others(table["task"]) if tasks.score_range(task) is not None]
+    found = {"HumanoidBench": tasks.AVERAGED, "DMControl": tasks.DMCONTROL, "small tasks": mine}
+    pooled = {name: curves.shared(table, own) for name, own in found.items()}
+    return {name: (own, rows) for name, (own, rows) in pooled.items() if own}
 
 
 def pooled(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of Figures 2 and 5 on those tasks that are pooled."""
     rows = methods(table)
-    tasks = [task for tasks, _ in suites(rows).values() for task in tasks]
-    return rows.loc[rows["task"].isin(tasks)]
+    return rows.loc[rows["task"].isin([task for own, _ in suites(rows).values() for task in own])]
 
 
-def last_scores(table: pd.DataFrame, tasks: Sequence[str]) -> list[np.ndarray]:
+def last_scores(table: pd.DataFrame, of: Sequence[str]) -> list[np.ndarray]:
     """Return the last normalised scores of one agent, `[N_task]` of each task, at its own end."""
-    return [normalised(task, final(table.loc[table["task"] == task])[1]) for task in tasks]
+    last = ((task, curves.final(table.loc[table["task"] == task])[1]) for task in of)
+    return [tasks.normalised(task, returns) for task, returns in last]
 
 
 def iqm_curves(table: pd.DataFrame) -> Figure:
-    """Draw the interquartile mean of normalised scores over steps, a panel for each suite.
+    """Draw the IQM of normalised scores, a panel a suite, to where its shortest task ends."""
 
-    A curve ends where the shortest task ends.
-    """
-
-    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
-        x, returns = aligned(rows, tasks)
-        scores = [normalised(task, own) for task, own in zip(tasks, returns, strict=True)]
-        found = stratified_bootstrap(scores, iqm, np.random.default_rng(_SEED))
-        plot_interval(panel, x, found, look)
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, of: list[str]) -> None:
+        x, returns = curves.aligned(rows, of)
+        scores = [tasks.normalised(task, own) for task, own in zip(of, returns, strict=True)]
+        curves.plot_interval(panel, x, _bootstrap(scores, intervals.iqm), look)
 
     return _by_suite(table, one, "environment steps", "IQM of normalised score")
 
@@ -94,9 +63,10 @@ def iqm_curves(table: pd.DataFrame) -> Figure:
 def performance_profiles(table: pd.DataFrame) -> Figure:
     """Draw the share of runs whose last score exceeds each threshold, a panel for each suite."""
 
-    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, tasks: list[str]) -> None:
-        last, generator = last_scores(rows, tasks), np.random.default_rng(_SEED)
-        plot_interval(panel, _THRESHOLDS, performance_profile(last, _THRESHOLDS, generator), look)
+    def one(panel: Axes, look: style.Look, rows: pd.DataFrame, of: list[str]) -> None:
+        last, generator = last_scores(rows, of), np.random.default_rng(0)
+        found = intervals.performance_profile(last, _THRESHOLDS, generator)
+        curves.plot_interval(panel, _THRESHOLDS, found, look)
         panel.set(ylim=(-0.02, 1.02), xlim=(0, 1))
 
     return _by_suite(table, one, "normalised score τ", "share of runs above τ", steps=False)
@@ -113,17 +83,13 @@ def _by_suite(
     found = suites(table)
     with style.settings():
         figure, axes = style.grid(len(found), height=2.4)
-        for panel, (name, (tasks, rows)) in zip(axes.flat, found.items(), strict=False):
-            for key, own in agents(rows):
-                draw_one(panel, style.look(*key), own, tasks)
-            panel.set_title("\n".join(style.wrap(panel, _named(name, tasks))))
-            remark_left_out(panel, rows, table.loc[table["task"].isin(tasks)])
-        return finished(figure, axes, ylabel, xlabel, steps)
-
-
-def _named(suite: str, tasks: Sequence[str]) -> str:
-    few = len(tasks) <= _NAMED
-    return ", ".join(map(title, tasks)) if few else f"{suite}, {len(tasks)} tasks"
+        for panel, (name, (own, rows)) in zip(axes.flat, found.items(), strict=False):
+            for key, of_agent in agents(rows):
+                draw_one(panel, style.look(*key), of_agent, own)
+            few = ", ".join(map(tasks.title, own)) if len(own) <= _NAMED else ""
+            panel.set_title("\n".join(style.wrap(panel, few or f"{name}, {len(own)} tasks")))
+            curves.remark_left_out(panel, rows, table.loc[table["task"].isin(own)])
+        return curves.finished(figure, axes, ylabel, xlabel, steps)
 
 
 def wall_clock(rows: pd.DataFrame) -> Figure:
@@ -131,18 +97,18 @@ def wall_clock(rows: pd.DataFrame) -> Figure:
 
     The agents of one program take their time together; `timing` says how many they are.
     """
-    tasks = ordered(rows["task"])
+    shown = tasks.ordered(rows["task"])
     with style.settings():
-        figure, axes = style.grid(len(tasks))
-        for panel, task in zip(axes.flat, tasks, strict=False):
+        figure, axes = style.grid(len(shown))
+        for panel, task in zip(axes.flat, shown, strict=False):
             for key, own in agents(rows.loc[rows["task"] == task]):
-                scores, seconds = curve(own), curve(own, "wall_s")
                 look = style.look(*key)
-                panel.plot(seconds.scores.mean(axis=0) / _HOUR, scores.scores.mean(axis=0),
-                           color=look.color, linestyle=look.dash, linewidth=1.5,
-                           label=look.label)  # fmt: skip
-            panel.set_title(title(task))
-        return finished(figure, axes, "return", "hours", steps=False)
+                scores, seconds = (curves.curve(own, name).scores.mean(axis=0)
+                                   for name in ("return", "wall_s"))  # fmt: skip
+                panel.plot(seconds / _HOUR, scores, color=look.color, linestyle=look.dash,
+                           linewidth=1.5, label=look.label)  # fmt: skip
+            panel.set_title(tasks.title(task))
+        return curves.finished(figure, axes, "return", "hours", steps=False)
 
 
 def timing(table: pd.DataFrame) -> pd.DataFrame:
@@ -153,8 +119,7 @@ def timing(table: pd.DataFrame) -> pd.DataFrame:
     last = table.sort_values("env_step").groupby(["run", "agent"]).tail(1)
     rows = []
     for key, own in agents(last):
-        parts: list[tuple[Any, pd.DataFrame]] = list(own.groupby(["task", "device"], dropna=False))
-        for (task, device), part in parts:
+        for (task, device), part in curves.groups(own, ["task", "device"]):
             rows.append({
                 "task": task, "agent": style.look(*key).label, "seeds": part["seed"].nunique(),
                 "agents in a program": int(part["agents"].to_numpy().max()), "device": device,
@@ -171,33 +136,26 @@ def aggregates(table: pd.DataFrame) -> pd.DataFrame:
     that has run all of its pooled tasks, λ without a name being PO-MPC.
     """
     rows = []
-    for suite, (tasks, shared_rows) in suites(table).items():
+    statistics = {"mean": np.mean, "IQM": intervals.iqm, "optimality gap": intervals.optimality_gap}
+    for suite, (of, shared_rows) in suites(table).items():
         for key, part in agents(shared_rows):
-            last, name = last_scores(part, tasks), style.look(*key).label
-            rows.append({
-                "suite": suite, "agent": name.removeprefix("PO-MPC, "), "tasks": len(tasks),
-                "runs": sum(map(len, last)),
-                "mean": _interval(last, np.mean), "IQM": _interval(last, iqm),
-                "optimality gap": _interval(last, optimality_gap),
-            })  # fmt: skip
-    names = ["suite", "agent", "tasks", "runs", "mean", "IQM", "optimality gap"]
-    return pd.DataFrame(rows, columns=names)
+            last = last_scores(part, of)
+            row = {"suite": suite, "agent": style.name(*key), "tasks": len(of),
+                   "runs": sum(map(len, last))}  # fmt: skip
+            numbers = {name: _text(_bootstrap(last, one)) for name, one in statistics.items()}
+            rows.append(row | numbers)
+    return pd.DataFrame(rows, columns=["suite", "agent", "tasks", "runs", *statistics])
 
 
 def improvements(table: pd.DataFrame, over: tuple[str, float, str]) -> pd.DataFrame:
-    """Return the probability that a run of each agent ends above one of another agent.
-
-    Args:
-        table: returns.
-        over: method, λ and prior of the other agent; suites that lack it are left out.
-    """
+    """Return how probably a run of each agent ends above one of another, in suites that have it."""
     rows, other = list[dict[str, str]](), (*over, "")
-    for suite, (tasks, shared_rows) in suites(table).items():
-        last = {key: last_scores(part, tasks) for key, part in agents(shared_rows)}
+    for suite, (of, shared_rows) in suites(table).items():
+        last = {key: last_scores(part, of) for key, part in agents(shared_rows)}
         for key in [key for key in last if key != other] if other in last else []:
-            found = probability_of_improvement(last[key], last[other], np.random.default_rng(_SEED))
-            label = style.look(*key).label.removeprefix("PO-MPC, ")
-            rows.append({"suite": suite, "agent": label, "probability": _text(found)})
+            generator = np.random.default_rng(0)
+            found = intervals.probability_of_improvement(last[key], last[other], generator)
+            rows.append({"suite": suite, "agent": style.name(*key), "probability": _text(found)})
     return pd.DataFrame(rows, columns=["suite", "agent", "probability"])
 
 
@@ -207,22 +165,18 @@ def score_matrices(table: pd.DataFrame) -> dict[str, Any]:
     It is what rliable takes. Where tasks have different numbers of runs, the first ones count.
     """
     found: dict[str, Any] = {}
-    for suite, (tasks, rows) in suites(table).items():
-        last = {style.look(*key).label: last_scores(part, tasks) for key, part in agents(rows)}
-        found[suite] = {
-            "tasks": list(tasks),
-            "scores": {
-                name: np.stack([one[: min(map(len, scores))] for one in scores], axis=1).tolist()
-                for name, scores in last.items()
-            },
-        }
+    for suite, (of, rows) in suites(table).items():
+        last = {style.look(*key).label: last_scores(part, of) for key, part in agents(rows)}
+        # As many rows as the task with the fewest runs.
+        scores = {name: list(zip(*own, strict=False)) for name, own in last.items()}
+        found[suite] = {"tasks": of, "scores": scores}
     return found
 
 
-def _interval(scores: list[np.ndarray], statistic: Statistic) -> str:
-    return _text(stratified_bootstrap(scores, statistic, np.random.default_rng(_SEED)))
+def _bootstrap(scores: Sequence[np.ndarray], statistic: intervals.Statistic) -> intervals.Interval:
+    return intervals.stratified_bootstrap(scores, statistic, np.random.default_rng(0))
 
 
-def _text(found: Interval) -> str:
+def _text(found: intervals.Interval) -> str:
     ends = "" if np.isnan(found.low) else f" [{found.low:.3f}, {found.high:.3f}]"
     return f"{found.center:.3f}{ends}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
@@ -30,7 +31,7 @@ class Stored(Figure):
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
         buffer = io.BytesIO()
         with style.settings():
-            self.savefig(buffer, format="png", dpi=2 * _PIXELS, metadata={"Software": None})
+            self.savefig(buffer, format="png", dpi=2 * _PIXELS, metadata=style.NO_VERSION)
         return buffer.getvalue(), {"width": round(_PIXELS * self.get_figwidth())}
 
 
@@ -39,17 +40,23 @@ def caption(text: str) -> Markdown:
     return Markdown(f"*{' '.join(text.split())}*")
 
 
-def panels(
-    rows: int, columns: int, height: float, sharey: bool = False
-) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its axes `[rows, columns]`; the height of a row in inches."""
+def panels(count: int, height: float, columns: int = 0, sharey: bool = False) -> style.Panels:
+    """Return a figure of so many panels, by default in one row, and its axes `[rows, columns]`.
+
+    The height is a row's, in inches. Axes that are left over are hidden.
+    """
+    columns = columns or count
+    rows = math.ceil(count / columns)
     figure = Stored(figsize=(style.WIDTH, rows * height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
+    for left_over in axes.flat[count:]:
+        left_over.set_visible(False)
+    return figure, axes
 
 
 def panel(height: float, **labels: str) -> tuple[Figure, Axes]:
     """Return a figure of one panel with labels of its axes."""
-    figure, grid = panels(1, 1, height)
+    figure, grid = panels(1, height)
     grid[0, 0].set(**labels)
     return figure, grid[0, 0]
 
@@ -68,7 +75,7 @@ def draw_lines(
 @style.settings()
 def plan_iterations(means: list[np.ndarray], stds: list[np.ndarray]) -> Figure:
     """Draw the Gaussian over action sequences after each iteration: mean `[H]` and std `[H]`."""
-    figure, grid = panels(2, -(-len(means) // 2), 2.1, sharey=True)
+    figure, grid = panels(len(means), 2.1, math.ceil(len(means) / 2), sharey=True)
     for index, (axes, mean, std) in enumerate(zip(grid.flat, means, stds, strict=False)):
         steps = np.arange(len(mean))
         axes.fill_between(steps, mean - std, mean + std, color=PALETTE[0], alpha=0.25)
@@ -80,8 +87,6 @@ def plan_iterations(means: list[np.ndarray], stds: list[np.ndarray]) -> Figure:
         axes.set_xlabel("step of the plan")
     for axes in grid[:, 0]:
         axes.set_ylabel("action, mean ± std")
-    for axes in grid.flat[len(means) :]:
-        axes.set_visible(False)
     return figure
 
 
@@ -98,7 +103,7 @@ def curves(
 @style.settings()
 def codes(centers: np.ndarray, encoded: dict[str, np.ndarray]) -> Figure:
     """Draw two-hot codes `[bins]` of several numbers as bars over the bin centres `[bins]`."""
-    figure, grid = panels(1, len(encoded), 2.4, sharey=True)
+    figure, grid = panels(len(encoded), 2.4, sharey=True)
     width = 0.8 * float(centers[1] - centers[0])
     for axes, (name, code) in zip(grid[0], encoded.items(), strict=True):
         used = np.flatnonzero(code > 1e-6)  # of 101 bins those that a reader has to see

@@ -23,7 +23,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
-BACKGROUND = "#ffffff"
 INK, MUTED = "#222222", "#767676"
 _METHODS = {  # method -> name in a legend, colour
     "pompc_budget": ("PO-MPC, λ from a budget", "#D1495B"),
@@ -49,7 +48,7 @@ _PRIORS = {  # prior -> words in a legend, dash, marker, how much darker the col
 _CHANGED = ("#8C510A", "#5E3C99", "#01665E", "#B2182B", "#4D4D4D", "#2166AC")
 WIDTH = 7.2  # inches of a figure: a page's text, so that letters keep their size
 _PLAIN = {"Date": None, "Creator": None}  # else an SVG has both
-_NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
+NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: the same letters on every machine
     "font.size": 9.0,
@@ -59,20 +58,13 @@ _SETTINGS: dict[Any, Any] = {
     "ytick.labelsize": 8.0,
     "legend.fontsize": 9.0,
     "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
     "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
-    "figure.facecolor": BACKGROUND,
-    "savefig.facecolor": BACKGROUND,
-    "axes.facecolor": BACKGROUND,
-    "figure.dpi": 150.0,
-    "savefig.dpi": 150.0,
+    **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
+    **dict.fromkeys(["axes.labelcolor", "text.color", "xtick.color", "ytick.color"], INK),
+    **dict.fromkeys(["figure.facecolor", "savefig.facecolor", "axes.facecolor"], "#ffffff"),
+    **dict.fromkeys(["figure.dpi", "savefig.dpi"], 150.0),
     "svg.hashsalt": "pompc",  # ids of clip paths: the same in every process
     "svg.fonttype": "path",
 }
@@ -97,18 +89,19 @@ class Look(NamedTuple):
     marker: str
 
 
-def look(method: str, lam: float, prior: str, changes: str = "") -> Look:
-    """Return label, colour, dash and marker of an agent, the same in every figure.
+def name(method: str, lam: float, prior: str, changes: str = "") -> str:
+    """Return an agent's label for a list, where λ without a name is PO-MPC's."""
+    return look(method, lam, prior, changes).label.removeprefix("PO-MPC, ")
 
-    Agents with other settings (`changes`) have these in their label, and a colour of their own.
-    """
+
+def look(method: str, lam: float, prior: str, changes: str = "") -> Look:
+    """Return how an agent is drawn in every figure; one with `changes` has a colour of its own."""
     if changes:
         label, _, dash, marker = look(method, lam, prior)
         color = _CHANGED[zlib.crc32(changes.encode()) % len(_CHANGED)]
         return Look(f"{label}, {changes}", color, dash, marker)
     if method in _METHODS:
-        label, color = _METHODS[method]
-        return Look(label, color, "-", "D")
+        return Look(*_METHODS[method], "-", "D")
     words, dash, marker, darker = _PRIORS[prior if lam > 0 else "reverse_kl"]
     label = f"PO-MPC, λ = {lam:g}".replace("inf", "∞") + (f", {words}" if words else "")
     color = to_hex((1.0 - darker) * np.array(to_rgb(_weight_color(lam))))
@@ -116,10 +109,14 @@ def look(method: str, lam: float, prior: str, changes: str = "") -> Look:
 
 
 def _weight_color(lam: float) -> str:
-    share = 1.0 if math.isinf(lam) else lam / (1.0 + lam)
-    anchors = np.array([to_rgb(color) for color in _COLORS]).T
-    red, green, blue = (float(np.interp(share, _SHARES, channel)) for channel in anchors)
+    channels = zip(*map(to_rgb, _COLORS), strict=True)
+    red, green, blue = (float(np.interp(share_of(lam), _SHARES, one)) for one in channels)
     return to_hex((red, green, blue))
+
+
+def share_of(lam: float) -> float:
+    """Return the KL term's share of the objective, λ / (1 + λ)."""
+    return 1.0 if math.isinf(lam) else lam / (1.0 + lam)
 
 
 @contextmanager
@@ -132,9 +129,10 @@ def settings() -> Iterator[None]:
         yield
 
 
-def grid(
-    count: int, height: float = 1.9, columns: int = 0, **shared: Any
-) -> tuple[Figure, np.ndarray]:
+Panels = tuple[Figure, np.ndarray]  # a figure and its axes, `[rows, columns]`
+
+
+def grid(count: int, height: float = 1.9, columns: int = 0, **shared: Any) -> Panels:
     """Return a figure of `count` panels as wide as a page, and its axes `[rows, columns]`.
 
     Axes that are left over are hidden. The height is a panel's, in inches; columns are by default
@@ -149,22 +147,30 @@ def grid(
     return figure, axes
 
 
-def panels(
-    rows: int, columns: int, width: float, height: float, **shared: Any
-) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, width: float, height: float, **shared: Any) -> Panels:
     """Return a figure and its axes `[rows, columns]`; sizes of a panel in inches."""
     size = width * columns, height * rows + 0.5  # half an inch for the legend
     figure = Drawing(figsize=size, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **shared)
 
 
-def stacked(rows: Sequence[int], row: float) -> tuple[Figure, np.ndarray]:
-    """Return a figure of panels below each other, with so many rows each of `row` inches.
-
-    Its axes are `[panels, 1]`.
-    """
+def stacked(rows: Sequence[int], row: float) -> Panels:
+    """Return a figure of panels below each other, each of so many rows of `row` inches."""
     height = row * sum(rows) / len(rows) + 0.4  # title and ticks
     return panels(len(rows), 1, WIDTH, height, gridspec_kw={"height_ratios": rows})
+
+
+def name_rows(axes: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of a panel that were drawn at 0, 1, ..., from top to bottom."""
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def row_of_seeds(axes: Axes, place: float, seeds: Any, middle: float, color: str) -> None:
+    """Draw the numbers of seeds as points and a bar at their middle, in a row of a panel."""
+    axes.plot(seeds, [place] * len(seeds), "o", color=color, markersize=4.5, alpha=0.7,
+              markeredgewidth=0)  # fmt: skip
+    axes.plot(middle, place, "|", color=color, markersize=9, markeredgewidth=2)
 
 
 def wrap(axes: Axes, text: str, letters_an_inch: float = 11.0) -> list[str]:
@@ -195,14 +201,10 @@ def legend(figure: Figure) -> None:
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Save a figure at a path without ending as SVG and PNG, the same bytes each time.
-
-    Returns:
-        The two files.
-    """
+    """Save a figure as SVG and PNG, the same bytes each time; return the two files."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    files = [path.with_suffix(".svg"), path.with_suffix(".png")]
+    files = {path.with_suffix(".svg"): _PLAIN, path.with_suffix(".png"): NO_VERSION}
     with settings():
-        figure.savefig(files[0], metadata=_PLAIN)
-        figure.savefig(files[1], metadata=_NO_VERSION)
-    return files
+        for file, metadata in files.items():
+            figure.savefig(file, metadata=metadata)
+    return list(files)

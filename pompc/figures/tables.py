@@ -13,22 +13,17 @@ import pandas as pd
 from pompc import runs
 from pompc.figures import style
 from pompc.figures.comparisons import methods
-from pompc.figures.curves import agents, final, short_name, short_steps
+from pompc.figures.curves import agents, final, groups, short_name, short_steps
 from pompc.figures.tasks import DMCONTROL, title
 from pompc.results.intervals import mean_interval
 from pompc.settings.config import preset_values
 
 NUMBERS = runs.SHIPPED / "book" / "paper_numbers.csv"  # every number that we copied from the paper
-_KEYS = {  # row of Table 3, without its group -> key of a preset, where the name is another
-    "Num. steps": "steps",
+_KEYS = {  # row of Table 3, without its group and "Num." -> key of a preset, where another
     "Replay buffer": "buffer_size",
     "Max. gradient norm": "max_grad_norm",
-    "Num. encoder layers": "encoder_layers",
-    "Num. value nets": "value_nets",
-    "Num. bins": "bins",
     "Population size": "plan_samples",
     "Policy prior samples": "policy_samples",
-    "Num. elites": "elites",
     "Reward model coef.": "reward_coef",
     "Value function coef.": "value_coef",
     "Target update coef.": "target_rate",
@@ -74,18 +69,13 @@ def table_1(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def final_returns(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the last return of every agent at hand: mean over seeds and 95 % interval.
-
-    A row is a task and agent: step, seeds, the planner's return and the policy's alone.
-    """
+    """Return each agent's last return and the policy's alone: mean over seeds, 95 % interval."""
     rows = []
-    for task in sorted(set(table["task"])):
-        for key, own in agents(table.loc[table["task"] == task]):
-            step, scores = final(own)
-            _, alone = final(own, "return_policy")
-            rows.append({"task": task, "agent": style.look(*key).label, "step": step,
-                         "seeds": len(scores), "return": _text(scores),
-                         "policy alone": _text(alone)})  # fmt: skip
+    for task, of_task in groups(table, "task"):
+        for key, own in agents(of_task):
+            (step, scores), (_, alone) = final(own), final(own, "return_policy")
+            name = style.look(*key).label
+            rows.append((task, name, step, len(scores), _text(scores), _text(alone)))
     return pd.DataFrame(rows, columns=["task", "agent", "step", "seeds", "return", "policy alone"])
 
 
@@ -103,15 +93,14 @@ def table_3() -> pd.DataFrame:
     rows = []
     for row in paper_numbers(3).to_dict(orient="records"):
         name = str(row["quantity"])
-        short = name.partition(": ")[2]
+        short = name.partition(": ")[2].removeprefix("Num. ")
         key = _KEYS.get(short, short.lower().replace(".", "").replace(" ", "_"))
         if name in _CHOICES:
-            key, paper, laptop = "", _CHOICES[name], "the same"
+            key, presets = "", [_CHOICES[name], "the same"]
         else:
-            paper, laptop = (_plain(preset_values(preset)[key]) for preset in ("paper", "laptop"))
-        rows.append({"hyper-parameter": name, "Table 3": row["value"], "key": key,
-                     "paper": paper, "laptop": laptop})  # fmt: skip
-    return pd.DataFrame(rows)
+            presets = [_plain(preset_values(preset)[key]) for preset in ("paper", "laptop")]
+        rows.append((name, row["value"], key, *presets))
+    return pd.DataFrame(rows, columns=["hyper-parameter", "Table 3", "key", "paper", "laptop"])
 
 
 def _plain(value: Any) -> str:
@@ -130,5 +119,4 @@ def _finals(rows: pd.DataFrame) -> dict[str, str]:
 
 def _text(scores: np.ndarray) -> str:
     center, low, high = mean_interval(scores)
-    several = len(scores) > 1
-    return f"{center:.0f} [{low:.0f}, {high:.0f}]" if several else f"{center:.0f} (one seed)"
+    return f"{center:.0f} " + (f"[{low:.0f}, {high:.0f}]" if len(scores) > 1 else "(one seed)")

@@ -13,16 +13,12 @@ from pompc.results.intervals import normalise
 
 ROBOT = "h1hand-"  # of HumanoidBench's tasks in the paper
 HUMANOIDBENCH = tuple(humanoid.task_names())
-REACH = f"{ROBOT}{scores.APART}"  # in no average: its returns are in thousands
-AVERAGED = tuple(task for task in HUMANOIDBENCH if task != REACH)
-DMCONTROL = (
-    "dog-stand", "dog-trot", "dog-walk", "dog-run", "humanoid-stand", "humanoid-walk",
-    "humanoid-run",
-)  # fmt: skip
+AVERAGED = tuple(task for task in HUMANOIDBENCH if task != f"{ROBOT}{scores.APART}")
+DMCONTROL = ("dog-stand", "dog-trot", "dog-walk", "dog-run",
+             "humanoid-stand", "humanoid-walk", "humanoid-run")  # fmt: skip
 PAPER = (*HUMANOIDBENCH, *DMCONTROL)
 # Of one H200, for all agents of a task in sweeps/paper.yaml; a test compares with its estimate.
 _H200_HOURS = {"h1hand": 36.2, "dog": 15.0, "humanoid": 14.7}
-_HIGHEST_DMCONTROL = 1000.0
 _random_returns = functools.cache(scores.random_returns)
 
 
@@ -42,9 +38,7 @@ def score_range(task: str) -> tuple[float, float] | None:
     """
     if task in HUMANOIDBENCH:
         return scores.score_range(task, _random_returns())
-    if ":" in task or task.startswith((ROBOT, "h1-")):
-        return None
-    return 0.0, _HIGHEST_DMCONTROL
+    return None if ":" in task or task.startswith((ROBOT, "h1-")) else (0.0, 1000.0)
 
 
 def normalised(task: str, returns: np.ndarray) -> np.ndarray:

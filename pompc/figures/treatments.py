@@ -33,7 +33,7 @@ _HIGHEST = 1000.0  # return of a task of dm_control
 _AVERAGED = 0.01  # `prior_rate` of an averaged prior
 MEASURED = ("kl_mean", "kl_to_plans", "policy_grad_kl", "policy_grad_value", "consistency_loss",
             "kl_weight")  # fmt: skip
-TREATMENTS: dict[str, Mapping[str, Any]] = {
+TREATMENTS: dict[str, dict[str, Any]] = {
     "TD-MPC2": {"method": "tdmpc2"},
     "BMPC": {"method": "bmpc"},
     "BMPC, Variant 3": {"method": "bmpc_v3"},
@@ -87,16 +87,9 @@ PREDICTIONS = (
 
 
 def load(*folders: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return evaluations and metrics of the runs below folders, with every setting as a column.
-
-    Raises:
-        ConfigError: if a folder holds no run.
-    """
-    returns, metrics = (
-        pd.concat([read(folder, _SETTINGS) for folder in folders])
-        for read in (runs.load_runs, runs.load_metrics)
-    )
-    return returns, metrics
+    """Return evaluations and metrics with all settings; a ConfigError for a folder without runs."""
+    returns = pd.concat([runs.load_runs(folder, _SETTINGS) for folder in folders])
+    return returns, pd.concat([runs.load_metrics(folder, _SETTINGS) for folder in folders])
 
 
 def gather(returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
@@ -126,22 +119,15 @@ def _only(table: pd.DataFrame, changed: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def verdicts(table: pd.DataFrame) -> pd.DataFrame:
-    """Return each prediction with its seeds, the measured number and its verdict.
-
-    Args:
-        table: what `gather` returns.
-    """
+    """Return each prediction with its seeds, the number in what `gather` returns, its verdict."""
     generator = np.random.default_rng(0)
-    rows = [
-        {"change": one.treatment, "predicted": one.words, **_verdict(one, table, generator)}
-        for one in PREDICTIONS
-    ]
-    return pd.DataFrame(rows)
+    rows = [(one.treatment, one.words, *_verdict(one, table, generator)) for one in PREDICTIONS]
+    return pd.DataFrame(rows, columns=["change", "predicted", "seeds", "measured", "verdict"])
 
 
 def _verdict(
     one: Prediction, table: pd.DataFrame, generator: np.random.Generator
-) -> dict[str, str]:
+) -> tuple[str, str, str]:
     """Return seeds, number and verdict of a prediction."""
     own, *others = (
         table.loc[table["treatment"] == name, one.measure].dropna().to_numpy(float)
@@ -149,11 +135,10 @@ def _verdict(
     )
     seeds = [len(scores) for scores in (own, *others)]
     if not min(seeds):
-        return {"seeds": "", "measured": "", "verdict": NOT_RUN}
+        return "", "", NOT_RUN
     if others:
-        difference = bootstrap_difference(
-            [own / _HIGHEST], [scores / _HIGHEST for scores in others], iqm, generator
-        )
+        theirs = [scores / _HIGHEST for scores in others]
+        difference = bootstrap_difference([own / _HIGHEST], theirs, iqm, generator)
         center, low, high = (_HIGHEST * float(end) for end in difference)
         measured = f"{center:+.0f}" + f" [{low:+.0f}, {high:+.0f}]" * (low == low)  # one seed: NaN
         verdict = judge(difference, one.matching)
@@ -162,42 +147,24 @@ def _verdict(
         verdict = SUPPORTS if one.low <= own.mean() <= one.high else CONTRADICTS
     if min(seeds) < SEEDS:
         verdict = f"{CANNOT_TELL}: few seeds"
-    return {"seeds": " and ".join(map(str, seeds)), "measured": measured.replace("-", "−"),
-            "verdict": verdict}  # fmt: skip
-
-
-def summary(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
-    """Return means over seeds of columns of `gather`, named in words, a row a treatment."""
-    ran = table.groupby("treatment", sort=False)
-    means = {words: ran[name].mean() for name, words in columns.items()}
-    return pd.DataFrame({"seeds": ran.size()} | means)
+    return " and ".join(map(str, seeds)), measured.replace("-", "−"), verdict
 
 
 def by_treatment(table: pd.DataFrame, columns: Mapping[str, str], log: bool = False) -> Figure:
-    """Draw columns of `gather`: a panel each, a row a treatment, a point a seed, a bar their mean.
-
-    Args:
-        table: what `gather` returns.
-        columns: names of columns and the titles of their panels.
-        log: whether the axes are logarithmic.
-    """
+    """Draw columns of `gather`, named in words, a panel each: a row a treatment, a point a seed."""
     ran = table.dropna(subset=list(columns), how="all")
     names = [name for name in TREATMENTS if name in set(ran["treatment"])]
     with style.settings():
-        figure, axes = style.panels(
-            1, len(columns), style.WIDTH / len(columns), 0.21 * len(names) + 0.4, sharey=True
-        )
+        size = style.WIDTH / len(columns), 0.21 * len(names) + 0.4
+        figure, axes = style.panels(1, len(columns), *size, sharey=True)
         for panel, (column, title) in zip(axes.flat, columns.items(), strict=True):
             for place, name in enumerate(names):
-                own, color = ran.loc[ran["treatment"] == name, column], _color(name)
-                panel.plot(own, [place] * len(own), "o", color=color, markersize=4.5, alpha=0.7,
-                           markeredgewidth=0)  # fmt: skip
-                panel.plot(own.mean(), place, "|", color=color, markersize=10, markeredgewidth=2)
+                own = ran.loc[ran["treatment"] == name, column]
+                style.row_of_seeds(panel, place, own, own.mean(), _color(name))
             panel.set_title(title, loc="left")
             if log:
                 _log_axis(panel)
-        axes[0, 0].set_yticks(range(len(names)), names)
-        axes[0, 0].set_ylim(len(names) - 0.4, -0.6)
+        style.name_rows(axes[0, 0], names)
         return figure
 
 
@@ -213,19 +180,12 @@ def _log_axis(panel: Axes) -> None:
 
 
 def _color(treatment: str) -> str:
-    settings = TREATMENTS[treatment]
-    method, lam = settings.get("method", "pompc"), settings.get("lam", 1.0)
-    return style.look(method, lam, "reverse_kl").color
+    settings = {"method": "pompc", "lam": 1.0} | TREATMENTS[treatment]
+    return style.look(settings["method"], settings["lam"], "reverse_kl").color
 
 
 def over_steps(metrics: pd.DataFrame, column: str, label: str) -> Figure:
-    """Draw a column of metrics.csv over environment steps, a line a treatment and seed.
-
-    Args:
-        metrics: what `load` returns.
-        column: its name; runs without it are left out.
-        label: of the axis.
-    """
+    """Draw a column of the metrics of `load` over steps, a line a treatment and seed with it."""
     with style.settings():
         figure, axes = style.panels(1, 1, style.WIDTH, 2.0)
         for name, changed in TREATMENTS.items():

@@ -25,11 +25,8 @@ _ARROWS = np.array([[0, 1], [1, 0], [0, -1], [-1, 0]])  # of tabular.MOVES: x to
 
 @style.settings()
 def variances(tables: dict[str, pd.DataFrame]) -> Figure:
-    """Draw variances of the score estimator by the mean, a panel for each of `variances.sweep`.
-
-    Tables are named by the column that each was swept over.
-    """
-    figure, grid = panels(1, len(tables), 3.4)
+    """Draw variances of the score estimator by the mean, a panel for each of `variances.sweep`."""
+    figure, grid = panels(len(tables), 3.4)
     for axes, (over, table) in zip(grid[0], tables.items(), strict=True):
         shown = table.query("parameter == 'mean' and estimator == 'score'")
         lines = shown.pivot_table(index=over, columns="reference", values="variance")
@@ -44,10 +41,7 @@ def variances(tables: dict[str, pd.DataFrame]) -> Figure:
 def baselines(
     constants: np.ndarray, variance: np.ndarray, replayed: float, marks: dict[str, float]
 ) -> Figure:
-    """Draw the score estimator's variance `[C]` against constants `[C]`, added to the log prior.
-
-    Constants are in nats; `replayed` is the variance of g1, and `marks` are shown on the curve.
-    """
+    """Draw the score estimator's variance `[C]` over constants `[C]` in nats, g1's, and `marks`."""
     figure, axes = panel(3.8, xlabel="constant c, in nats", ylabel="variance of the gradient")
     axes.plot(constants, variance, color=PALETTE[7], label="E log π^k + c")
     axes.axhline(replayed, color=PALETTE[0], linewidth=1, label=_LABELS["replayed"])
@@ -113,18 +107,15 @@ def grid_policies(
     By title, policies are `[S, 4]`, with the moves of `tabular.gridworld`, and values `[S]`, drawn
     as shades on one scale. The shape is rows and columns.
     """
-    figure, grid = panels(-(-len(policies) // 2), min(len(policies), 2), 3.1)
+    figure, grid = panels(len(policies), 3.1, min(len(policies), 2))
     most = max(float(np.abs(one).max()) for one in values.values())
     for axes, (title, policy) in zip(grid.flat, policies.items(), strict=False):
         axes.imshow(values[title].reshape(shape), cmap="vlag_r", vmin=-most, vmax=most)
         _draw_moves(axes, policy, shape)
         axes.set(title=title, xticks=[], yticks=[])
         axes.grid(visible=False)
-    for axes in grid.flat[len(policies) :]:
-        axes.set_visible(False)
-    figure.colorbar(
-        grid[0, 0].images[0], ax=grid, label="return from the cell, without the fee", shrink=0.8
-    )
+    label = "return from the cell, without the fee"
+    figure.colorbar(grid[0, 0].images[0], ax=grid, label=label, shrink=0.8)
     return figure
 
 
@@ -156,7 +147,7 @@ def fits(actions: np.ndarray, planners: np.ndarray, fitted: dict[str, np.ndarray
 @style.settings()
 def landscapes(found: dict[str, Landscape], marks: dict[str, list[Normal]]) -> Figure:
     """Draw objectives over mean and std of a Gaussian as contours, with Gaussians `[1]` marked."""
-    figure, grid = panels(1, len(found), 3.0, sharey=True)
+    figure, grid = panels(len(found), 3.0, sharey=True)
     levels = np.geomspace(1e-2, 1e3, 16)
     for axes, (title, surface) in zip(grid[0], found.items(), strict=True):
         above = surface.values - surface.values.min() + levels[0]
@@ -215,7 +206,7 @@ def two_actions(
     Behind them the reward `[G]`, whose highest is 1. Names of `curves` are those of the panels and
     of the lines.
     """
-    figure, grid = panels(1, len(curves), 2.9, sharey=True)
+    figure, grid = panels(len(curves), 2.9, sharey=True)
     for axes, (title, lines) in zip(grid[0], curves.items(), strict=True):
         axes.fill_between(actions, reward, color=style.MUTED, alpha=0.25, label="reward")
         highest = {name: line / line.max() for name, line in lines.items()}

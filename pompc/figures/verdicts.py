@@ -8,6 +8,7 @@ number of seeds. Scores are normalised as in `pompc.figures.seed_statistics`.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -34,7 +35,6 @@ _MARKERS = (  # of a claim's two measures, the upper and the lower point of a ro
     ("o", 0.17, "mean score over training; C5: log of the KL term's mean"),
     ("s", -0.17, "last score; C5: log of its standard deviation"),
 )
-_ROW = 0.22  # inches
 
 
 class Measure(NamedTuple):
@@ -71,8 +71,7 @@ MEASURES = {
 
 def claims_of(results: Results) -> dict[str, Claim]:
     """Return the claims with the comparisons that fit the runs' tasks, by name."""
-    nothing = results.returns.empty
-    of_paper = nothing and results.profile == "paper"
+    of_paper = results.returns.empty and results.profile == "paper"
     return claims(SCALES[1] if of_paper else scale_of(results.returns["task"]))
 
 
@@ -89,29 +88,21 @@ def gather(claim: Claim, results: Results) -> pd.DataFrame:
     a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
     verdict is given.
     """
-    lines = list[dict[str, Any]]()
-    for comparison in claim.comparisons:
-        for measure in MEASURES[claim.measure]:
-            lines += _compare(comparison, measure, results, np.random.default_rng(0))
+    pairs = itertools.product(claim.comparisons, MEASURES[claim.measure])
+    lines = [line for pair in pairs for line in _compare(*pair, results)]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def _compare(
-    comparison: Comparison, measure: Measure, results: Results, generator: np.random.Generator
-) -> list[dict[str, Any]]:
+def _compare(comparison: Comparison, measure: Measure, results: Results) -> list[dict[str, Any]]:
     """Return the rows of one comparison by one measure."""
+    generator = np.random.default_rng(0)
     table = told_apart(getattr(results, measure.table))
     table = table.loc[table[CHANGES] == ""]  # the claims are on agents as they are
-    # "λ" is PO-MPC's alone, so that its name need not stand before it.
-    shown = (
-        style.look(*agent).label.removeprefix("PO-MPC, ")
-        for agent in (comparison.first, comparison.second)
-    )
-    head = {"compared": " against ".join(shown), "measure": measure.name}
+    agents = (comparison.first, comparison.second)
+    compared = " against ".join(style.name(*agent) for agent in agents)
     pairs = {}
     for task in comparison.tasks:
-        pair = [table.loc[(table[CELL] == [task, *agent]).all(axis=1)]
-                for agent in (comparison.first, comparison.second)]  # fmt: skip
+        pair = [table.loc[(table[CELL] == [task, *agent]).all(axis=1)] for agent in agents]
         # The last step that every seed of both has reached.
         end = min(rows.groupby("seed")["env_step"].max().min() for rows in pair)
         if all(len(rows) for rows in pair) and end > 0:
@@ -121,29 +112,23 @@ def _compare(
     for tasks in [[task] for task in comparison.tasks] + [list(pairs)] * (len(pairs) > 1):
         own = [pairs[task] for task in tasks if task in pairs]
         where = title(tasks[0]) if len(tasks) == 1 else f"all {len(tasks)}"
-        lines.append(head | {"task": where} | _line(own, comparison.matching, generator))
+        line = _line(own, comparison.matching, generator)
+        lines.append({"compared": compared, "measure": measure.name, "task": where} | line)
     return lines
 
 
 def _line(
-    pairs: Sequence[tuple[np.ndarray, np.ndarray]],
-    matching: bool,
-    generator: np.random.Generator,
+    pairs: Sequence[tuple[np.ndarray, ...]], matching: bool, generator: np.random.Generator
 ) -> dict[str, Any]:
     """Return difference, interval, seeds and verdict of the scores `[N]` of two agents by task."""
     if not pairs:
         return {"verdict": NOT_RUN}
-    ours, theirs = ([pair[side] for pair in pairs] for side in (0, 1))
+    ours, theirs = zip(*pairs, strict=True)
     seeds = [min(map(len, side)) for side in (ours, theirs)]
     found = bootstrap_difference(ours, theirs, iqm, generator)
     verdict = judge(found, matching) if min(seeds) >= SEEDS else f"{CANNOT_TELL}: few seeds"
-    return {
-        "seeds": " and ".join(map(str, seeds)),
-        "difference": float(found.center),
-        "low": float(found.low),
-        "high": float(found.high),
-        "verdict": verdict,
-    }
+    numbers = dict(zip(("difference", "low", "high"), map(float, found), strict=True))
+    return {"seeds": " and ".join(map(str, seeds)), "verdict": verdict} | numbers
 
 
 def judge(difference: Interval, matching: bool) -> str:
@@ -190,9 +175,9 @@ def answer(name: str, results: Results) -> tuple[object, ...]:
     """Return a claim, C1 to C5, with its verdicts and, if it was run, its numbers, folded."""
     claim = claims_of(results)[name]
     table = gather(claim, results)
-    words = {SUPPORTS: "for it", CONTRADICTS: "against it", CANNOT_TELL: "that cannot tell",
-             NOT_RUN: "not run"}  # fmt: skip
-    parts = [f"{count} {words[verdict]}" for verdict, count in _counts(table).items() if count]
+    words = ("for it", "against it", "that cannot tell", "not run")
+    counts = zip(_counts(table).values(), words, strict=True)
+    parts = [f"{count} {told}" for count, told in counts if count]
     said = Markdown(
         f"**The paper** ({claim.source}): {claim.sentence}\n\n"
         f"**Our runs:** {len(table)} comparisons: {', '.join(parts)}."
@@ -223,17 +208,15 @@ def claims_verdicts(results: Results) -> Figure:
 
 
 def claims_forest(results: Results) -> Figure:
-    """Draw the differences of every claim with their intervals, a panel each, of what was run.
-
-    A row is a comparison on a task, with a point for each of the claim's two measures.
-    """
+    """Draw the differences of every claim, a panel each, with a point for each of two measures."""
     claims = claims_of(results)
-    evidence = {name: gather(claim, results) for name, claim in claims.items()}
-    tables = {name: table.loc[table["difference"].notna()] for name, table in evidence.items()}
+    tables = {
+        name: gather(claim, results).dropna(subset="difference") for name, claim in claims.items()
+    }
     tables = {name: table for name, table in tables.items() if len(table)}
-    rows = [len(table) // 2 + table["compared"].nunique() for table in tables.values()]
+    rows = [len(table) // 2 + len(set(table["compared"])) for table in tables.values()]
     with style.settings():
-        figure, axes = style.stacked(rows, _ROW)
+        figure, axes = style.stacked(rows, 0.22)
         for panel, (name, table) in zip(axes[:, 0], tables.items(), strict=True):
             panel.set_title(f"{name}: {claims[name].title}", loc="left", fontweight="bold")
             _rows(panel, table)
@@ -250,17 +233,16 @@ def _rows(panel: Axes, table: pd.DataFrame) -> None:
         labels.append(str(compared))
         panel.axhline(len(labels) - 1, color="white", linewidth=1.5, zorder=0.9)  # no grid
         for task, measures in own.groupby("task", sort=False):
-            for point, mark in zip(measures.to_dict(orient="records"), _MARKERS, strict=True):
-                marker, above, _ = mark
+            points = measures.to_dict(orient="records")
+            for point, (marker, above, _) in zip(points, _MARKERS, strict=True):
                 center, color = point["difference"], _COLORS[point["verdict"].partition(":")[0]]
                 interval = [[center - point["low"]], [point["high"] - center]]
                 panel.errorbar(center, len(labels) - above, xerr=interval, color=color, fmt=marker,
                                markersize=3.5, linewidth=1.2)  # fmt: skip
             labels.append(f"    {task}")
-    panel.set_yticks(range(len(labels)), labels)
+    style.name_rows(panel, labels)
     for label in panel.get_yticklabels():
         label.set_fontweight("normal" if label.get_text().startswith(" ") else "bold")
-    panel.set_ylim(len(labels) - 0.4, -0.6)
 
 
 def _key(panel: Axes) -> None:

@@ -28,10 +28,7 @@ def key_of(settings: dict[str, Any]) -> str:
 
 
 def words(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
-    """Return for each agent what tells it from the others: their preset, and what differs from it.
-
-    An agent without such a change gets an empty word.
-    """
+    """Return what tells each agent from the others, or "": its preset, and what differs from it."""
     differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
     own = dict(METHODS[method].settings) if method in METHODS else {}
     found = list[str]()

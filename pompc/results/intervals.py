@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from scipy.stats import trim_mean
 
 from pompc.errors import ConfigError
 
 RESAMPLES = 2000  # of a bootstrap
+Strata = Sequence[np.ndarray]  # a stratum for each task
 Statistic = Callable[..., np.ndarray]  # called as `statistic(scores, axis=...)`, such as `iqm`
 
 
@@ -30,13 +32,13 @@ class Interval(NamedTuple):
     high: np.ndarray
 
 
-def mean_interval(scores: np.ndarray, seed: int = 0) -> Interval:
+def mean_interval(scores: np.ndarray) -> Interval:
     """Return the mean of `scores [N, ...]` over axis 0, and an interval within the scores.
 
     A few scores say little about their own spread: of up to three, the interval reaches from the
     lowest to the highest.
     """
-    return stratified_bootstrap([scores], np.mean, np.random.default_rng(seed))
+    return stratified_bootstrap([scores], np.mean, np.random.default_rng(0))
 
 
 def iqm(scores: np.ndarray, axis: int = 0) -> np.ndarray:
@@ -54,10 +56,7 @@ def optimality_gap(scores: np.ndarray, axis: int = 0) -> np.ndarray:
 
 
 def stratified_bootstrap(
-    strata: Sequence[np.ndarray],
-    statistic: Statistic,
-    generator: np.random.Generator,
-    resamples: int = RESAMPLES,
+    strata: Strata, statistic: Statistic, generator: Generator, resamples: int = RESAMPLES
 ) -> Interval:
     """Return a statistic of all runs with its percentile interval, `[...]`.
 
@@ -68,35 +67,24 @@ def stratified_bootstrap(
 
 
 def bootstrap_difference(
-    first: Sequence[np.ndarray],
-    second: Sequence[np.ndarray],
+    first: Strata,
+    second: Strata,
     statistic: Statistic,
-    generator: np.random.Generator,
+    generator: Generator,
     resamples: int = RESAMPLES,
 ) -> Interval:
-    """Return how much a statistic of some runs exceeds that of others of the same tasks, `[...]`.
-
-    Both are redrawn by task, as in `stratified_bootstrap`.
-    """
+    """Return how much a statistic of some runs exceeds that of others on the same tasks."""
     ours, theirs = (_resampled(s, statistic, generator, resamples) for s in (first, second))
     return _interval(ours[0] - theirs[0], ours[1] - theirs[1])
 
 
 def probability_of_improvement(
-    first: Sequence[np.ndarray],
-    second: Sequence[np.ndarray],
-    generator: np.random.Generator,
-    resamples: int = RESAMPLES,
+    first: Strata, second: Strata, generator: Generator, resamples: int = RESAMPLES
 ) -> Interval:
     """Return how often a run of one agent scores more than a run of another on the same task.
 
-    A tie counts half, tasks weigh the same. Agarwal et al. (2021).
-
-    Args:
-        first: the scores `[N_task]` of one agent, a stratum a task.
-        second: those of the other, of the same tasks.
-        generator: of the bootstrap, which redraws both by task.
-        resamples: how often.
+    The scores are `[N_task]`, a stratum a task for each agent; both are redrawn by task. A tie
+    counts half, tasks weigh the same. Agarwal et al. (2021).
     """
     pairs = list(zip(first, second, strict=True))
     shares = [_share_above(np.asarray(a)[None], np.asarray(b)[None])[0] for a, b in pairs]
@@ -112,16 +100,13 @@ def _share_above(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=(1, 2))
 
 
-def _redrawn(scores: Any, generator: np.random.Generator, resamples: int) -> np.ndarray:
+def _redrawn(scores: np.ndarray, generator: Generator, resamples: int) -> np.ndarray:
     scores = np.asarray(scores, float)
     return scores[generator.integers(len(scores), size=(resamples, len(scores)))]
 
 
 def _resampled(
-    strata: Sequence[np.ndarray],
-    statistic: Statistic,
-    generator: np.random.Generator,
-    resamples: int,
+    strata: Strata, statistic: Statistic, generator: Generator, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a statistic `[...]` of all runs, and `[resamples, ...]` of runs redrawn by task."""
     arrays = [np.asarray(scores, float) for scores in strata]
@@ -134,12 +119,10 @@ def _resampled(
     return statistic(_pooled(arrays, axis=0), axis=0), statistics
 
 
-def _pooled(strata: Sequence[np.ndarray], axis: int) -> np.ndarray:
+def _pooled(strata: Strata, axis: int) -> np.ndarray:
     """Join the runs of all tasks, each repeated until every task has the same number."""
-    counts = [scores.shape[axis] for scores in strata]
-    whole = math.lcm(*counts)
-    repeated = [np.repeat(s, whole // n, axis) for s, n in zip(strata, counts, strict=True)]
-    return np.concatenate(repeated, axis)
+    whole = math.lcm(*(scores.shape[axis] for scores in strata))
+    return np.concatenate([np.repeat(s, whole // s.shape[axis], axis) for s in strata], axis)
 
 
 def _interval(center: np.ndarray, statistics: np.ndarray) -> Interval:
@@ -147,10 +130,7 @@ def _interval(center: np.ndarray, statistics: np.ndarray) -> Interval:
 
 
 def performance_profile(
-    strata: Sequence[np.ndarray],
-    thresholds: np.ndarray,
-    generator: np.random.Generator,
-    resamples: int = RESAMPLES,
+    strata: Strata, thresholds: np.ndarray, generator: Generator, resamples: int = RESAMPLES
 ) -> Interval:
     """Return the share of runs, in [0, 1], with a score above each of `thresholds [T]`: `[T]`."""
     above = [np.asarray(scores)[:, None] > np.asarray(thresholds) for scores in strata]
@@ -158,11 +138,7 @@ def performance_profile(
 
 
 def normalise(scores: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Return (scores - low) / (high - low): 0 at `low`, 1 at `high`.
-
-    Raises:
-        ConfigError: unless `low` is less than `high`.
-    """
+    """Return (scores - low) / (high - low); a ConfigError unless `low` is less than `high`."""
     if not low < high:
         raise ConfigError(f"the range of scores is {low:g} to {high:g}, but must have a width")
     return (np.asarray(scores, float) - low) / (high - low)

@@ -24,31 +24,21 @@ _ENDS = {"return": "values", "low": "lcbs", "high": "ucbs"}
 
 
 def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
-    """Return the published curves of BMPC and TD-MPC2, one row a task and moment.
+    """Return the published curves of BMPC and TD-MPC2, columns `COLUMNS`, a row a task and moment.
 
     Paths are of files or of folders of JSON files, seen from here or else from the checkout. Where
-    two files hold the same curve, the one named first counts. Columns are `method, task, env_step,
-    return, low, high`; returns are as published, steps with the action repeat.
-
-    Raises:
-        ConfigError: for a path that is not there, a file that holds something else, or an
-            unknown task.
+    two files hold the same curve, the one named first counts. Returns are as published, steps with
+    the action repeat. A path that is not there, a file that holds something else and an unknown
+    task are a ConfigError.
     """
-    found = [_read_file(path) for path in files(paths)]
-    if not found:
-        return pd.DataFrame(columns=COLUMNS)
+    found = [_read_file(path) for path in files(paths)] or [pd.DataFrame(columns=COLUMNS)]
     return pd.concat(found, ignore_index=True).drop_duplicates(["method", "task", "env_step"])
 
 
 def files(paths: str | Path | Sequence[str | Path] | None) -> list[Path]:
-    """Return the JSON files that `read` reads.
-
-    Raises:
-        ConfigError: for a path that is not there.
-    """
-    given = [] if paths is None else [paths] if isinstance(paths, (str, Path)) else list(paths)
+    """Return the JSON files that `read` reads; a path that is not there is a ConfigError."""
     found: list[Path] = []
-    for path in map(Path, given):
+    for path in map(Path, [paths] if isinstance(paths, (str, Path)) else paths or []):
         place = next((place for place in (path, runs.ROOT / path) if place.exists()), None)
         if place is None:
             raise ConfigError(f"published curves are given as {str(path)!r}, but nothing is there")

@@ -49,10 +49,6 @@ class Results(NamedTuple):
     peers: pd.DataFrame = pd.DataFrame(columns=[*_PUBLIC, *_ORIGIN])
 
 
-class _MalformedError(ValueError):
-    """A folder holds no run that can be drawn."""
-
-
 def collect(profile: str = "small", root: Path | None = None) -> Results:
     """Read the runs of a profile.
 
@@ -60,31 +56,24 @@ def collect(profile: str = "small", root: Path | None = None) -> Results:
     because it cannot be read, is named in `warnings`.
 
     A profile is `paper`, `small`, or a folder of runs, seen from here or from the checkout; `root`
-    holds the profiles, by default the checkout's `runs/`.
-
-    Raises:
-        ConfigError: for an unknown profile.
+    holds the profiles, by default the checkout's `runs/`. An unknown one is a ConfigError.
     """
     root = root or runs.ROOT / "runs"
-    own = _read_all(_folders(profile, root), _read)
-    returns = _joined([tables[0] for tables in own.tables], [*_RETURNS, *_ORIGIN])
-    metrics = _joined([tables[1] for tables in own.tables], [*_AGENT_SEED, "env_step", *_ORIGIN])
-    settings = {key: values for tables in own.tables
-                for key, values in tables[2][["settings", "values"]].to_numpy()}  # fmt: skip
+    digests, warnings = dict[str, str](), list[str]()
+    own = _read_all(_folders(profile, root), _read, digests, warnings)
+    returns = _joined([run.returns for run in own], [*_RETURNS, *_ORIGIN])
+    metrics = _joined([run.metrics for run in own], [*_AGENT_SEED, "env_step", *_ORIGIN])
+    settings = {key: values for run in own for key, values in run.settings.items()}
+    peers = [root / PEERS[profile]] if profile in PEERS else []
+    theirs = [run.returns for run in _read_all(peers, _read_public, digests, warnings)]
     kept, left_out = _comparable(returns, settings)
-    returns, metrics = _only(returns, kept), _only(metrics, kept)
-    others = _read_all([root / PEERS[profile]] if profile in PEERS else [], _read_public)
-    public = _joined([tables[0] for tables in others.tables], [*_PUBLIC, *_ORIGIN])
-    warnings = (*own.warnings, *others.warnings, *left_out)
-    digests = own.digests | others.digests
-    return Results(profile, returns, metrics, digests, warnings, _beside(public, returns))
+    returns, metrics = (table.merge(kept, on=["run", "agent"]) for table in (returns, metrics))
+    beside = _beside(_joined(theirs, [*_PUBLIC, *_ORIGIN]), returns)
+    return Results(profile, returns, metrics, digests, (*warnings, *left_out), beside)
 
 
 def compared_returns(variants: Mapping[str, Results], query: str) -> pd.DataFrame:
-    """Return the returns of a query in several results: a row a seed, a column a moment.
-
-    The names of the variants are the first level of the index, λ and seed the others.
-    """
+    """Return the returns of a query in several results: a row a seed, a column a moment."""
     rows = _of_variants(variants, "returns", query)
     table = rows.pivot_table(index=_SEEDS, columns="env_step", values="return")
     return table.round().astype("Int64")
@@ -103,25 +92,32 @@ def _of_variants(variants: Mapping[str, Results], table: str, query: str) -> pd.
     return pd.concat(rows, names=["variant"])
 
 
-class _Read(NamedTuple):
-    """What folders of runs hold."""
+class _Run(NamedTuple):
+    """What a run holds, with columns that say where it comes from."""
 
-    tables: list[tuple[pd.DataFrame, ...]]  # of each run, with its name
-    digests: dict[str, str]
-    warnings: list[str]
+    returns: pd.DataFrame
+    metrics: pd.DataFrame = pd.DataFrame()
+    settings: Mapping[str, dict[str, Any]] = {}  # of each agent, by the key that tables name
 
 
-def _read_all(folders: Sequence[Path], read: Callable[[Path], tuple[pd.DataFrame, ...]]) -> _Read:
-    """Read every run below the folders; name those that cannot be read."""
-    found = _Read([], {}, [])
-    for folder in folders:
-        for run in _run_folders(folder):
-            name = _name(run, folder)
-            try:
-                found.tables.append(tuple(table.assign(run=name) for table in read(run)))
-                found.digests[name] = digest(run)
-            except (ValueError, KeyError, TypeError, OSError) as error:
-                found.warnings.append(f"`{name}` cannot be read: {_sentence(error)}")
+def _read_all(
+    folders: Sequence[Path],
+    read: Callable[[Path], _Run],
+    digests: dict[str, str],
+    warnings: list[str],
+) -> list[_Run]:
+    """Read every run below the folders; add their digests, and the names of the unreadable."""
+    found = []
+    for run, folder in ((run, top) for top in folders for run in _run_folders(top)):
+        name = _name(run, folder)
+        try:
+            one, digests[name] = read(run), digest(run)
+            tables = one.returns.assign(run=name), one.metrics.assign(run=name)
+            found.append(_Run(*tables, one.settings))
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            text = " ".join(str(error).split()) or type(error).__name__
+            told = text if len(text) < 200 else text[:200] + " ..."
+            warnings.append(f"`{name}` cannot be read: {told}")
     return found
 
 
@@ -153,54 +149,42 @@ def _name(run: Path, folder: Path) -> str:
     return run.relative_to(base).as_posix()
 
 
-def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return text if len(text) < 200 else text[:200] + " ..."
-
-
 def digest(run: Path) -> str:
     """Return the SHA-256 of a run's tables and configuration, in hexadecimal."""
     parts = [f"{name} {files.checksum(run / name)}\n" for name in _FILES if (run / name).exists()]
     return hashlib.sha256("".join(parts).encode()).hexdigest()
 
 
-def _read(run: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """Return evaluations and metrics of a run, with columns that say where they come from.
-
-    The third table holds the settings of each agent, by the key that the others name.
-    """
+def _read(run: Path) -> _Run:
+    """Read a run of ours."""
     facts, agents = runs.read_provenance(run), _agents(run)
     precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
     settings = [changes.settings_of(agent | precision) for agent in agents]
     keys = [changes.key_of(one) for one in settings]
-    described = pd.DataFrame([
-        {name: agent[name] for name in [*_AGENT_SEED, "preset"]} | {"settings": key}
-        for agent, key in zip(agents, keys, strict=True)
-    ])  # fmt: skip
-    returns: Any = _read_returns(run).merge(
-        described.drop_duplicates(_AGENT_SEED), "left", _AGENT_SEED
-    )
+    described = pd.DataFrame(agents)[[*_AGENT_SEED, "preset"]].assign(settings=keys)
+    once = described.drop_duplicates(_AGENT_SEED)
+    returns: Any = _read_returns(run).merge(once, "left", _AGENT_SEED)
     if returns["settings"].isna().any():
-        raise _MalformedError("returns.csv holds an agent that config.json does not")
+        raise ConfigError("returns.csv holds an agent that config.json does not")
     origin = {"agents": len(agents), "commit": facts.get("commit"),
               "finished": bool(facts.get("finished")), "device": facts.get("device")}  # fmt: skip
     own = returns.drop_duplicates("agent").set_index("agent")[list(described)]
-    named = pd.DataFrame({"settings": keys, "values": settings})
-    return returns.assign(**origin), _read_metrics(run, own).assign(**origin), named
+    metrics = _read_metrics(run, own).assign(**origin)
+    return _Run(returns.assign(**origin), metrics, dict(zip(keys, settings, strict=True)))
 
 
-def _read_public(run: Path) -> tuple[pd.DataFrame]:
-    """Return the evaluations of a run of a public implementation."""
+def _read_public(run: Path) -> _Run:
+    """Read a run of a public implementation, which has evaluations alone."""
     facts = runs.read_provenance(run)
     _require(["preset", "commit"], facts, "provenance.json")
     origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True, CHANGES: ""}
-    return (_read_table(run, _PUBLIC).assign(**origin),)
+    return _Run(_read_table(run, _PUBLIC).assign(**origin))
 
 
 def _require(names: Sequence[str], found: Any, file: str) -> None:
     missing = [name for name in names if name not in found]
     if missing:
-        raise _MalformedError(f"{file} lacks {', '.join(missing)}")
+        raise ConfigError(f"{file} lacks {', '.join(missing)}")
 
 
 def _beside(public: pd.DataFrame, returns: pd.DataFrame) -> pd.DataFrame:
@@ -211,13 +195,12 @@ def _beside(public: pd.DataFrame, returns: pd.DataFrame) -> pd.DataFrame:
 
 def _agents(run: Path) -> list[dict[str, Any]]:
     """Return the configurations in config.json, unknown tasks and all."""
-    path = run / "config.json"
-    if not path.exists():
-        raise _MalformedError("there is no config.json")
+    if not (run / "config.json").exists():
+        raise ConfigError("there is no config.json")
     try:
-        values = json.loads(path.read_text())
+        values = json.loads((run / "config.json").read_text())
     except ValueError as error:
-        raise _MalformedError(f"config.json is no JSON ({error})") from error
+        raise ConfigError(f"config.json is no JSON ({error})") from error
     agents = values if isinstance(values, list) else [values]
     for agent in agents:
         _require(_REQUIRED, agent if isinstance(agent, dict) else {}, "config.json")
@@ -229,14 +212,14 @@ def _read_returns(run: Path) -> pd.DataFrame:
     table = _read_table(run, _RETURNS)
     numbers = table[["lam", "seed", "env_step", "return", "return_policy", "wall_s"]].astype(float)
     if not len(table) or not np.isfinite(numbers.drop(columns="lam")).all(axis=None):
-        raise _MalformedError("returns.csv holds no returns, or some that are no number")
+        raise ConfigError("returns.csv holds no returns, or some that are no number")
     return table.assign(lam=numbers["lam"], agent=table.groupby("env_step").cumcount())
 
 
 def _read_table(run: Path, columns: Sequence[str]) -> pd.DataFrame:
     """Return returns.csv, which must have these columns."""
     if not (run / "returns.csv").exists():
-        raise _MalformedError("there is no returns.csv, so no evaluation yet")
+        raise ConfigError("there is no returns.csv, so no evaluation yet")
     table = runs.read_table(run / "returns.csv")
     _require(columns, table, "returns.csv")
     return table
@@ -252,8 +235,8 @@ def _read_metrics(run: Path, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _joined(tables: Sequence[pd.DataFrame], columns: Sequence[str]) -> pd.DataFrame:
-    filled = [table for table in tables if len(table)]
-    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=list(columns))
+    filled = [table for table in tables if len(table)] or [pd.DataFrame(columns=list(columns))]
+    return pd.concat(filled, ignore_index=True)
 
 
 def _comparable(
@@ -267,16 +250,12 @@ def _comparable(
     for cell_key, cell in cells:
         keys = list(cell["settings"].unique())
         words = changes.words([settings[key] for key in keys], cell_key[1])
-        told = dict(zip(keys, words, strict=True))
-        cell = cell.assign(**{CHANGES: cell["settings"].map(told.get)})
+        told = cell["settings"].map(dict(zip(keys, words, strict=True)).get)
         longest = cell.sort_values("env_step", ascending=False, kind="stable")
         first = longest.drop_duplicates(["settings", "seed"])
-        kept.append(first)
+        kept.append(first.assign(**{CHANGES: told}))
         for row in cell.drop(first.index).to_dict(orient="records"):
             who = "{method}, λ = {lam:g}, {prior}, seed {seed} of {task}".format(**row)
             warnings.append(f"`{row['run']}`: {who} is there twice, and is not drawn")
-    return _joined(kept, [*by, CHANGES]), warnings
-
-
-def _only(table: pd.DataFrame, units: pd.DataFrame) -> pd.DataFrame:
-    return table.merge(units[["run", "agent", CHANGES]], on=["run", "agent"], how="inner")
+    columns = ["run", "agent", CHANGES]
+    return _joined([first[columns] for first in kept], columns), warnings

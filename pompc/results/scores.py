@@ -36,11 +36,7 @@ class Aggregate(NamedTuple):
 
 
 def read_random(path: Path = RANDOM) -> pd.DataFrame:
-    """Read the table of random agents, a row a task and seed.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """Read the table of random agents, a row a task and seed; a ConfigError if there is none."""
     if not path.exists():
         raise ConfigError(
             f"{str(path)!r} with the random agents is missing: `python -m "
@@ -50,12 +46,12 @@ def read_random(path: Path = RANDOM) -> pd.DataFrame:
 
 
 def random_returns(path: Path = RANDOM) -> dict[str, float]:
-    """Return task -> mean return of a random agent.
+    """Return task -> mean return of a random agent."""
+    return _of_tasks(read_random(path))
 
-    Raises:
-        ConfigError: if there is no table of them.
-    """
-    returns: Any = read_random(path).groupby("task")["return"].mean()
+
+def _of_tasks(table: pd.DataFrame) -> dict[str, float]:
+    returns: Any = table.groupby("task")["return"].mean()
     return returns.to_dict()
 
 
@@ -67,26 +63,25 @@ def normalise(task: str, value: float, random: Mapping[str, float]) -> float:
 def score_range(task: str, random: Mapping[str, float]) -> tuple[float, float]:
     """Return the returns that count as 0 and 1: a random agent's, and the target.
 
-    Raises:
-        ConfigError: for a task without target score, or whose random agent was not measured.
+    A task without target score, or whose random agent was not measured, is a ConfigError.
     """
     if not humanoid.in_paper_table(task):
-        known = humanoid.task_names()
+        hint = nearest(task, humanoid.task_names())
         raise ConfigError(f"task {task!r} has no target score: only the paper's 14 HumanoidBench "
-                          f"tasks have one{nearest(task, known)}")  # fmt: skip
+                          f"tasks have one{hint}")  # fmt: skip
+    robot, name = humanoid.split(task)
     if task not in random:
         raise ConfigError(
             f"no random agent of {task!r} was measured: run `python -m pompc.results.scores random "
-            f"--robot {humanoid.split(task)[0]}`"
+            f"--robot {robot}`"
         )
-    return random[task], humanoid.TASKS[humanoid.split(task)[1]].target
+    return random[task], humanoid.TASKS[name].target
 
 
 def aggregate(returns: Mapping[str, float], random: Mapping[str, float]) -> Aggregate:
     """Aggregate returns, task -> return of one robot, given those of `random_returns`.
 
-    Raises:
-        ConfigError: as `score_range` does, for no task, or for tasks of several robots.
+    No task and tasks of several robots are a ConfigError, as is what `score_range` refuses.
     """
     robots = sorted({humanoid.split(task)[0] for task in returns})
     if len(robots) != 1:
@@ -103,16 +98,12 @@ def aggregate(returns: Mapping[str, float], random: Mapping[str, float]) -> Aggr
 def aggregate_groups(
     table: pd.DataFrame, by: Sequence[str], random: Mapping[str, float]
 ) -> pd.DataFrame:
-    """Aggregate the rows of a tidy table, group by group; a task counts once, by its mean.
-
-    The table, such as of `pompc.load_runs`, has the columns `task`, `return` and those of `by`,
-    which tell groups apart. The result has a row a group: `by` and the fields of `Aggregate`.
-    """
-    rows = []
-    for key, group in table.groupby(list(by)):
-        returns: Any = group.groupby("task")["return"].mean()
-        names = dict(zip(by, key if isinstance(key, tuple) else (key,), strict=True))
-        rows.append(names | aggregate(returns.to_dict(), random)._asdict())
+    """Aggregate a tidy table, a row a group of columns `by`; a task counts once, by its mean."""
+    groups: list[tuple[Any, pd.DataFrame]] = list(table.groupby(list(by)))
+    rows = [
+        dict(zip(by, key, strict=True)) | aggregate(_of_tasks(group), random)._asdict()
+        for key, group in groups
+    ]
     return pd.DataFrame(rows)
 
 
@@ -121,10 +112,8 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Return a row a seed: mean return and length of the first episodes of a uniform random agent.
 
-    Environment and actions of a row depend on its seed alone.
-
-    Raises:
-        ConfigError: as in `make_vector`, or for less than one episode.
+    Environment and actions of a row depend on its seed alone. Less than one episode, and what
+    `make_vector` refuses, are a ConfigError.
     """
     if episodes < 1:
         raise ConfigError(f"episodes is {episodes}, but must be at least 1")
@@ -140,15 +129,14 @@ def measure(
             over = result.terminated | result.truncated
             for index in np.flatnonzero(over):
                 found[index].append((float(totals[index]), int(lengths[index])))
-            totals[over | (result.failure != "")] = 0.0
-            lengths[over | (result.failure != "")] = 0
-    rows = []
-    for seed, own in zip(seeds, found, strict=True):
-        returns, lengths = np.mean(own[:episodes], axis=0)
-        rows.append({"task": task, "seed": seed, "episodes": episodes,
-                     "return": round(float(returns), 3),
-                     "length": round(float(lengths), 1)})  # fmt: skip
-    return rows
+            ended = over | (result.failure != "")
+            totals[ended], lengths[ended] = 0.0, 0
+    means = [np.mean(own[:episodes], axis=0) for own in found]
+    return [
+        {"task": task, "seed": seed, "episodes": episodes, "return": round(float(total), 3),
+         "length": round(float(length), 1)}
+        for seed, (total, length) in zip(seeds, means, strict=True)
+    ]  # fmt: skip
 
 
 def beside_published(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
@@ -158,9 +146,8 @@ def beside_published(curves: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFra
     random = measured.groupby("task")["return"].agg(["mean", "std"])
     random.columns = ["random", "std over seeds"]
     targets = {task: humanoid.TASKS[humanoid.split(task)[1]].target for task in columns.index}
-    return pd.concat(
-        [pd.Series(targets, name="target"), random.loc[columns.index], columns], axis=1
-    )
+    parts = [pd.Series(targets, name="target"), random.loc[columns.index], columns]
+    return pd.concat(parts, axis=1)
 
 
 def _measure_all(arguments: argparse.Namespace) -> None:
@@ -174,8 +161,7 @@ def _measure_all(arguments: argparse.Namespace) -> None:
         length = found["length"].mean()
         print(f"{task:22} {mean:10.2f} (std over seeds {std:.2f}), {length:.0f} steps", flush=True)
         if path.exists():
-            before = pd.read_csv(path)
-            found = pd.concat([before[before["task"] != task], found])
+            found = pd.concat([pd.read_csv(path).query("task != @task"), found])
         path.parent.mkdir(parents=True, exist_ok=True)
         found.sort_values(["task", "seed"]).to_csv(path, index=False)
 
@@ -191,8 +177,7 @@ def _print_published(arguments: argparse.Namespace) -> None:
     print(beside_published(curves, read_random()).round(2).to_string())
     table = aggregate_groups(curves, ["method", "env_step"], random_returns())
     whole: Any = table[table["reach"].notna() & (table["tasks"] == table["tasks"].max())]
-    ends = whole.groupby("method")["env_step"].max()
-    kept = [0, 1_000_000, *ends]
+    kept = [0, 1_000_000, *whole.groupby("method")["env_step"].max()]
     print("\nMeans without Reach (raw: Figure 2's own), and Reach apart")
     print(whole[whole["env_step"].isin(kept)].round(3).to_string(index=False))
 

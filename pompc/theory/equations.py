@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from IPython.display import Markdown
 
@@ -14,57 +14,35 @@ from pompc.algorithm import losses, planner
 from pompc.errors import ConfigError, nearest
 from pompc.theory import gradient_variance, tabular
 
-
-class Equation(NamedTuple):
-    """Where a numbered equation lives."""
-
-    function: Callable[..., Any]
-    test: str  # file of tests/, two colons, function
-
-
-EQUATIONS = {
-    "8, 9, 12, 13": Equation(
-        losses.prior_loss, "algorithm/test_losses.py::test_prior_loss_eq_12_and_13"
-    ),
-    "10": Equation(
-        planner.trajectory_values,
-        "algorithm/test_planner.py::test_value_estimates_agree_with_the_oracle",
-    ),
-    "11": Equation(
-        planner.refine, "algorithm/test_planner.py::test_refine_is_eq_11_on_a_case_done_by_hand"
-    ),
-    "14, 16": Equation(
-        losses.value_loss,
-        "algorithm/test_losses.py::test_world_model_and_value_losses_eq_14_and_16",
-    ),
-    "15": Equation(losses.td_target, "algorithm/test_losses.py::test_td_target_eq_15"),
-    "7, 17": Equation(losses.kl_td_target, "algorithm/test_losses.py::test_kl_td_target_eq_17"),
-    "5, 6, 18": Equation(losses.policy_loss, "algorithm/test_losses.py::test_policy_loss_eq_18"),
-    "19, 20": Equation(
+_LOSSES, _PLANNER = "algorithm/test_losses.py::", "algorithm/test_planner.py::"
+_TABULAR, _VARIANCE = "theory/test_theory.py::", "theory/test_gradient_variance.py::"
+EQUATIONS: dict[str, tuple[Callable[..., Any], str]] = {  # the function, and where its test is
+    "8, 9, 12, 13": (losses.prior_loss, f"{_LOSSES}test_prior_loss_eq_12_and_13"),
+    "10": (planner.trajectory_values, f"{_PLANNER}test_value_estimates_agree_with_the_oracle"),
+    "11": (planner.refine, f"{_PLANNER}test_refine_is_eq_11_on_a_case_done_by_hand"),
+    "14, 16": (losses.value_loss, f"{_LOSSES}test_world_model_and_value_losses_eq_14_and_16"),
+    "15": (losses.td_target, f"{_LOSSES}test_td_target_eq_15"),
+    "7, 17": (losses.kl_td_target, f"{_LOSSES}test_kl_td_target_eq_17"),
+    "5, 6, 18": (losses.policy_loss, f"{_LOSSES}test_policy_loss_eq_18"),
+    "19, 20": (
         tabular.bellman_backup,
-        "theory/test_theory.py::test_backup_is_eq_19_and_its_fixed_point_what_evaluate_returns",
+        f"{_TABULAR}test_backup_is_eq_19_and_its_fixed_point_what_evaluate_returns",
     ),
-    "23": Equation(
-        tabular.improve, "theory/test_theory.py::test_improve_minimises_eq_23_and_no_value_falls"
-    ),
-    "43": Equation(losses.cloning_weights, "settings/test_methods.py::test_td_mpbc_eq_43"),
-    "48, 50, 52": Equation(
+    "23": (tabular.improve, f"{_TABULAR}test_improve_minimises_eq_23_and_no_value_falls"),
+    "43": (losses.cloning_weights, "settings/test_methods.py::test_td_mpbc_eq_43"),
+    "48, 50, 52": (
         gradient_variance.exact_moments,
-        "theory/test_gradient_variance.py::test_exact_moments_equal_a_sum_over_all_actions_and_all_draws",
+        f"{_VARIANCE}test_exact_moments_equal_a_sum_over_all_actions_and_all_draws",
     ),
-    "49": Equation(
+    "49": (
         gradient_variance.geometric_mean,
-        "theory/test_gradient_variance.py::test_geometric_mean_and_moment_match_minimise_eq_8_and_9",
+        f"{_VARIANCE}test_geometric_mean_and_moment_match_minimise_eq_8_and_9",
     ),
 }
 
 
 def source_of_test(test: str) -> str:
-    """Return the source of a test, without its decorators.
-
-    Raises:
-        ConfigError: if there is no such file, or no such test in it.
-    """
+    """Return the source of a test, without its decorators; one not there is a ConfigError."""
     name, _, function = test.partition("::")
     path = runs.ROOT / "tests" / name
     if not path.is_file():
@@ -77,11 +55,7 @@ def source_of_test(test: str) -> str:
 
 
 def function_and_test(number: str) -> Markdown:
-    """Return the function and the test of an equation as text for a notebook.
-
-    Raises:
-        ConfigError: if the equation is not in `EQUATIONS`.
-    """
+    """Return the function and the test of an equation as Markdown; none is a ConfigError."""
     if number not in EQUATIONS:
         raise ConfigError(f"no equation {number!r}{nearest(number, EQUATIONS)}")
     function, test = EQUATIONS[number]

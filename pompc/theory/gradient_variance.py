@@ -25,7 +25,6 @@ from pompc.errors import ConfigError, nearest
 
 PARAMETERS = ("mean", "log_std")  # what the gradient is taken by: μ, or log s
 ESTIMATORS = ("score", "reparameterised", "closed_form")
-REFERENCES = ("replayed", "unnormalised", "normalised")
 # E[u²], E[u² x²] and E[u² x⁴] of the scores u = x (for μ, times s) and u = x² - 1 (for log s).
 _SCORE_MOMENTS = {"mean": (1.0, 3.0, 15.0), "log_std": (2.0, 10.0, 78.0)}
 
@@ -46,8 +45,11 @@ class Quadratic(NamedTuple):
 
     def mean(self, axis: int = 0) -> Quadratic:
         """Return the average of several."""
-        constant, slope, curvature = self
-        return Quadratic(constant.mean(axis), slope.mean(axis), curvature.mean(axis))
+        return Quadratic(*(part.mean(axis) for part in self))
+
+    def plus(self, constant: float) -> Quadratic:
+        """Return the function with a constant added."""
+        return self._replace(constant=self.constant + constant)
 
 
 class Moments(NamedTuple):
@@ -58,11 +60,14 @@ class Moments(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Moments of a gradient under each of the three references."""
+    """Moments of a gradient under each of `REFERENCES`."""
 
     replayed: Moments
     unnormalised: Moments
     normalised: Moments
+
+
+REFERENCES = Comparison._fields
 
 
 class Setting(NamedTuple):
@@ -75,7 +80,7 @@ class Setting(NamedTuple):
 
 
 def log_density(policy: Normal, planners: Normal) -> Quadratic:
-    """Return log π^k of planners `[K, A]` as quadratics in the x of a policy `[A]`."""
+    """Return log π^k of planners `[K, A]`, or of one `[A]`, as quadratics in a policy's x `[A]`."""
     offset = (policy.mean - planners.mean) / planners.std
     ratio = policy.std / planners.std
     log_norm = np.log(planners.std) + 0.5 * np.log(2.0 * np.pi)
@@ -106,9 +111,8 @@ def moment_match(planners: Normal) -> Normal:
 def log_normaliser(planners: Normal) -> float:
     r"""Return log Z, $Z = \int \exp(\mathbb{E}_k[\log \pi^k])\, da \le 1$, left out of Eq. (49)."""
     best = geometric_mean(planners)
-    alone = Normal(best.mean[None], best.std[None])
     average = log_density(best, planners).mean().constant
-    return float(average - log_density(best, alone).constant[0])
+    return float(average - log_density(best, best).constant)
 
 
 def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Comparison:
@@ -116,47 +120,29 @@ def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Compari
 
     With $L_k = \log \pi^k$ and $\bar L$ its average over k, Eq. (52) is
     $\mathrm{Var}\, g_1 = \mathrm{Var}\, g_2 + \frac1N (\mathbb{E}_k \mathbb{E}_a[(u L_k)^2]
-    - \mathbb{E}_a[(u \bar L)^2])$ for the score u.
-
-    Args:
-        policy: π_θ, `[A]`.
-        planners: all that may be drawn, `[K, A]`.
-        setting: N, what the gradient is taken by, and the estimator. `reparameterised`
-            differentiates through a = μ + s x, `closed_form` averages over actions, as
-            `pompc.algorithm.maths.kl_divergence` does.
+    - \mathbb{E}_a[(u \bar L)^2])$ for the score u. The policy is π_θ, `[A]`, the planners are all
+    that may be drawn, `[K, A]`. The estimator `reparameterised` differentiates through
+    a = μ + s x, `closed_form` averages over actions, as `pompc.algorithm.maths.kl_divergence` does.
 
     Raises:
         ConfigError: if shapes disagree, a std is not positive or the setting is unknown.
     """
-    _check(policy, planners, setting)
-    each = _log_ratios(policy, planners, setting)
-    average = each.mean()
-    normalised = average._replace(constant=average.constant - log_normaliser(planners))
+    each, average, normalised = _references(policy, planners, setting)
     spread = np.mean(_second(each, setting), axis=0) - _second(average, setting)
     adaptive = _moments(average, policy, setting)
     from_planners = spread * _unit(policy, setting) ** 2 / setting.samples
-    return Comparison(
-        replayed=adaptive._replace(variance=adaptive.variance + from_planners),
-        unnormalised=adaptive,
-        normalised=_moments(normalised, policy, setting),
-    )
+    replayed = adaptive._replace(variance=adaptive.variance + from_planners)
+    return Comparison(replayed, adaptive, _moments(normalised, policy, setting))
 
 
 def monte_carlo_moments(
-    policy: Normal,
-    planners: Normal,
-    setting: Setting,
-    draws: int,
-    rng: np.random.Generator,
+    policy: Normal, planners: Normal, setting: Setting, draws: int, rng: np.random.Generator
 ) -> Comparison:
     """Estimate the same from `draws` independent gradients; arguments as in `exact_moments`."""
-    _check(policy, planners, setting)
-    each = _log_ratios(policy, planners, setting)
+    each, average, normalised = _references(policy, planners, setting)
     noise = rng.normal(size=(draws, len(policy.mean)))
     chosen = rng.integers(len(planners.mean), size=(draws, setting.samples))
     drawn = Quadratic(*(part[chosen] for part in each)).mean(axis=1)
-    average = each.mean()
-    normalised = average._replace(constant=average.constant - log_normaliser(planners))
     unit = _unit(policy, setting)
     gradients = (unit * _gradient(q, noise, setting) for q in (drawn, average, normalised))
     return Comparison(*(Moments(g.mean(axis=0), g.var(axis=0)) for g in gradients))
@@ -172,30 +158,35 @@ def with_constant(
     in nats; the result `[C]` is the sum of the variances over actions.
     """
     setting = Setting(1, parameter)
-    _check(policy, planners, setting)
-    average = log_density(policy, planners).mean()
-    shifted = (average._replace(constant=average.constant + c) for c in constants)
-    return np.array([_moments(q, policy, setting).variance.sum() for q in shifted])
+    _, average, _ = _references(policy, planners, setting)
+    variances = (_moments(average.plus(c), policy, setting).variance for c in constants)
+    return np.array([variance.sum() for variance in variances])
 
 
 def best_constant(policy: Normal, planners: Normal, parameter: str = "mean") -> float:
     """Return the c at which `with_constant` is least: the optimal baseline, in nats."""
     setting = Setting(1, parameter)
-    _check(policy, planners, setting)
-    average = log_density(policy, planners).mean()
+    _, average, _ = _references(policy, planners, setting)
     zeroth, second, _ = _SCORE_MOMENTS[parameter]
     weight = _unit(policy, setting) ** 2
     at_zero = zeroth * _others_mean(average) + second * average.curvature
     return float(-np.sum(weight * at_zero) / np.sum(weight * zeroth))
 
 
-def _log_ratios(policy: Normal, planners: Normal, setting: Setting) -> Quadratic:
-    """Return log π^k of each planner, where the whole KL is meant less log π_θ."""
+def _references(
+    policy: Normal, planners: Normal, setting: Setting
+) -> tuple[Quadratic, Quadratic, Quadratic]:
+    """Return log π^k of each planner, their average, and log of the normalised density.
+
+    Where the whole KL is meant, less log π_θ.
+    """
+    _check(policy, planners, setting)
     each = log_density(policy, planners)
-    if not setting.whole:
-        return each
-    own = log_density(policy, Normal(policy.mean[None], policy.std[None]))
-    return Quadratic(*(one - other for one, other in zip(each, own, strict=True)))
+    if setting.whole:
+        own = log_density(policy, policy)
+        each = Quadratic(*(one - other for one, other in zip(each, own, strict=True)))
+    average = each.mean()
+    return each, average, average.plus(-log_normaliser(planners))
 
 
 def _unit(policy: Normal, setting: Setting) -> np.ndarray:

@@ -11,7 +11,7 @@ import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,12 +22,13 @@ from pompc.results.intervals import stratified_bootstrap
 from pompc.runs import checkpoint, files
 from pompc.runs.files import DamagedError
 from pompc.theory import variances
-from pompc.theory.gradient_variance import ESTIMATORS, PARAMETERS, REFERENCES
+from pompc.theory.gradient_variance import ESTIMATORS, PARAMETERS, REFERENCES, Normal
 from pompc.theory.variances import StoredPlanners
 
 TABLE = runs.SHIPPED / "runs" / "appendix-g" / "planners.csv"  # the table that comes with us
 _ORIGIN = ["task", "method", "lam", "prior", "seed", "env_step", "commit"]
 _KEYS = ["row", "neighbours", "samples", "parameter", "estimator"]
+_COLUMNS = [*_ORIGIN, *_KEYS, *REFERENCES]
 
 
 class Sizes(NamedTuple):
@@ -49,16 +50,11 @@ def without_seeding(stored: StoredPlanners, seeding: int) -> StoredPlanners:
     """
     made = np.any(stored.plan.mean != 0.0, axis=-1)
     made[:seeding] = False
-    plan = stored.plan._replace(mean=stored.plan.mean[made], std=stored.plan.std[made])
-    return StoredPlanners(stored.observation[made], plan)
+    return StoredPlanners(stored.observation[made], Normal(*(part[made] for part in stored.plan)))
 
 
 def spread_rows(size: int, count: int, generator: np.random.Generator) -> np.ndarray:
-    """Return `count` of `size` rows, `[count]`: one drawn in each of as many equal parts.
-
-    Raises:
-        ConfigError: unless there are 1 to `size` of them.
-    """
+    """Return one of `size` rows in each of `count` equal parts; a ConfigError if they are fewer."""
     if not 1 <= count <= size:
         raise ConfigError(f"rows is {count}, but must be between 1 and the {size} that hold a plan")
     edges = np.linspace(0, size, count + 1).astype(int)
@@ -71,10 +67,8 @@ def measure_planners(
     """Return the exact variances of g1 and g2 around several rows of a buffer.
 
     The rows of `stored` hold a plan, as `without_seeding` returns them. The result has a row for
-    each `row, parameter, estimator`, and a column for each reference.
-
-    Raises:
-        ConfigError: if the buffer has fewer rows, or `samples` is less than 1.
+    each `row, parameter, estimator`, and a column for each reference. A ConfigError says that the
+    buffer has fewer rows, or `samples` is less than 1.
     """
     tables = []
     for row in spread_rows(len(stored.observation), sizes.rows, generator):
@@ -83,7 +77,7 @@ def measure_planners(
         found = variances.measure(mean, std, sizes.samples)
         tables.append(found.assign(row=int(row), neighbours=sizes.neighbours))
     long = pd.concat(tables, ignore_index=True)
-    wide: Any = long.pivot_table(index=_KEYS, columns="reference", values="variance", sort=False)
+    wide = long.pivot_table(index=_KEYS, columns="reference", values="variance", sort=False)
     return wide[list(REFERENCES)].reset_index().rename_axis(columns=None)
 
 
@@ -92,12 +86,9 @@ def measure_run(
 ) -> pd.DataFrame:
     """Measure the newest checkpoint of a run: `measure_planners`, with columns of its origin.
 
-    The seed is of the draw of rows; `agent` is which one of a population.
-
-    Raises:
-        ConfigError: if there is no run, no such agent, or too little in its buffer.
-        FileNotFoundError: if the run has no checkpoint.
-        DamagedError: if its newest checkpoint is damaged.
+    The seed is of the draw of rows; `agent` is which one of a population. A ConfigError says that
+    there is no run, no such agent, or too little in its buffer, a FileNotFoundError or a
+    DamagedError that its newest checkpoint is missing or damaged.
     """
     config = runs.read_config(run_dir)
     found = variances.read_planners(run_dir, agent)
@@ -107,21 +98,17 @@ def measure_run(
     origin = {name: getattr(one, name) for name in _ORIGIN[:5]}
     origin["env_step"] = checkpoint.saved_steps(run_dir)[-1]
     origin["commit"] = runs.read_provenance(run_dir).get("commit") or "unknown"
-    return pd.DataFrame(table.assign(**origin), columns=[*_ORIGIN, *_KEYS, *REFERENCES])
+    return pd.DataFrame(table.assign(**origin), columns=_COLUMNS)
 
 
 def read(path: Path = TABLE) -> pd.DataFrame:
-    """Read a table that `measure_run` made.
-
-    Raises:
-        ConfigError: if there is none, or it is something else.
-    """
+    """Read a table that `measure_run` made; none, or something else, is a ConfigError."""
     if not path.exists():
         raise ConfigError(
             f"there is no {str(path)!r}: python -m pompc.theory.replay_buffer makes it"
         )
     table = pd.read_csv(path, dtype={"commit": str})
-    missing = [name for name in [*_ORIGIN, *_KEYS, *REFERENCES] if name not in table]
+    missing = [name for name in _COLUMNS if name not in table]
     if missing:
         raise ConfigError(f"{str(path)!r} lacks {', '.join(missing)}")
     return table
@@ -136,7 +123,7 @@ def ratios(table: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
     """
     lines = {}
     for parameter, estimator in itertools.product(PARAMETERS, ESTIMATORS):
-        own = table[(table["parameter"] == parameter) & (table["estimator"] == estimator)]
+        own = table.query("parameter == @parameter and estimator == @estimator")
         # Both references of the same rows: what is equal has equal intervals.
         ratio = np.asarray(own[list(REFERENCES[1:])], float) / np.asarray(own[["replayed"]])
         found = np.transpose(stratified_bootstrap([ratio], np.median, generator))
@@ -163,15 +150,12 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("run_dir", type=Path, help="folder of a run with checkpoints")
     parser.add_argument("--to", type=Path, default=TABLE, metavar="FILE",
                         help="table to write (default: runs/appendix-g/planners.csv)")  # fmt: skip
-    for name, meaning in (("rows", "states"), ("neighbours", "rows that stand in for one state"),
-                          ("samples", "planners of an update")):  # fmt: skip
-        default = getattr(_SIZES, name)
+    meanings = ("states", "rows that stand in for one state", "planners of an update",
+                "which one of a population", "of the draw of rows")  # fmt: skip
+    defaults = {**_SIZES._asdict(), "agent": 0, "seed": 0}
+    for (name, default), meaning in zip(defaults.items(), meanings, strict=True):
         parser.add_argument(f"--{name}", type=int, default=default, metavar="NUMBER",
                             help=f"{meaning} (default: {default})")  # fmt: skip
-    parser.add_argument("--agent", type=int, default=0, metavar="NUMBER",
-                        help="which one of a population (default: 0)")  # fmt: skip
-    parser.add_argument("--seed", type=int, default=0, metavar="NUMBER",
-                        help="of the draw of rows (default: 0)")  # fmt: skip
     return parser.parse_args(values)
 
 

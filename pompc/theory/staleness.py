@@ -54,9 +54,7 @@ def plan_moments(rows: int, refreshed: int, rng: np.random.Generator) -> np.ndar
 
     Each decision appends a row and makes the plans of `refreshed` rows anew, drawn uniformly from
     the buffer (Algorithm 2, lines 15 to 18: the reanalysed rows of an update, by the interval k).
-
-    Raises:
-        ConfigError: if there are no rows, or `refreshed` is negative.
+    No rows and a negative `refreshed` are a ConfigError.
     """
     if rows < 1 or refreshed < 0:
         raise ConfigError(f"rows is {rows!r} and refreshed {refreshed!r}: at least 1 and 0")

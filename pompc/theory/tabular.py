@@ -2,8 +2,8 @@ r"""KL-regularised policy iteration on a finite MDP (Appendix E), exactly and in
 
 All policies and priors are arrays `[S, A]` of probabilities. Where the prior is zero the policy
 must be, too: the ratio of the two has to be determined (Lemma E.1). Axes: `S` states, `A` actions.
-Values are in units of return, divergences in nats. A ConfigError names what is no MDP, no
-distribution or no weight λ.
+Values are in units of return, divergences in nats. All raise a ConfigError that names what is no
+MDP, no grid, no distribution or no weight λ.
 """
 
 from __future__ import annotations
@@ -51,26 +51,21 @@ def gridworld(rows: int = 4, columns: int = 4, slip: float = 0.1, discount: floa
     State `row * columns + column`; actions as in `MOVES`. With probability `slip` the move is a
     random one of the four; a move into a wall stays. The reward is the expected one of the
     transition, and an episode ends at goal and pit: both absorb and pay no more.
-
-    Raises:
-        ConfigError: if the grid has fewer than two rows or columns, or `slip` is no probability.
     """
     if min(rows, columns) < 2 or not 0.0 <= slip <= 1.0:
         raise ConfigError(
             f"a grid of {rows} by {columns} with slip {slip!r}: both sides must be at least 2, "
             "slip between 0 and 1"
         )
+    staying = np.eye(rows * columns)
     cells = np.stack(np.divmod(np.arange(rows * columns), columns), axis=-1)
     targets = np.clip(cells[:, None] + MOVES, 0, np.array([rows - 1, columns - 1]))  # [S, A, 2]
-    landing = targets[..., 0] * columns + targets[..., 1]
-    moves = np.eye(rows * columns)[landing]  # [S, A, S], without slip
+    moves = staying[targets @ np.array([columns, 1])]  # [S, A, S], without slip
     transitions = (1.0 - slip) * moves + slip * moves.mean(axis=1, keepdims=True)
     goal, pit = terminal_cells(rows, columns)
-    gain = np.zeros(rows * columns)
-    gain[goal], gain[pit] = 1.0, -1.0
-    rewards = transitions @ gain
+    rewards = transitions @ (staying[goal] - staying[pit])
     for end in (goal, pit):
-        transitions[end], rewards[end] = np.eye(rows * columns)[end], 0.0
+        transitions[end], rewards[end] = staying[end], 0.0
     return MDP(transitions, rewards, discount)
 
 
@@ -83,9 +78,6 @@ def state_value(q: np.ndarray, policy: np.ndarray, prior: np.ndarray, lam: float
     r"""Return $V(s) = \mathbb{E}_{a \sim \pi}[Q(s, a) - \lambda \log (\pi / \pi_p)]$, Eq. (20).
 
     λ is finite and at least 0, in units of return a nat. Returns `[S]`.
-
-    Raises:
-        ConfigError: if λ is negative or infinite, or the prior excludes an action of the policy.
     """
     _check_weight(lam)
     return np.sum(policy * q, axis=-1) - lam * divergence(policy, prior)
@@ -94,10 +86,8 @@ def state_value(q: np.ndarray, policy: np.ndarray, prior: np.ndarray, lam: float
 def divergence(policy: np.ndarray, prior: np.ndarray) -> np.ndarray:
     r"""Return $\mathrm{KL}[\pi(\cdot | s) \,\|\, \pi_p(\cdot | s)]$, in nats, `[S]`.
 
-    An action that the policy does not take counts 0.
-
-    Raises:
-        ConfigError: if the prior is zero where the policy is not: the KL would be infinite.
+    An action that the policy does not take counts 0. A prior that is zero where the policy is not
+    is a ConfigError: the KL would be infinite.
     """
     found = np.sum(rel_entr(policy, prior), axis=-1)
     if np.any(np.isinf(found)):
@@ -120,13 +110,10 @@ def evaluate(mdp: MDP, policy: np.ndarray, prior: np.ndarray, lam: float) -> np.
 
     With Eq. (20) this is an ordinary policy evaluation whose reward pays the KL:
     $V = (I - \gamma P_\pi)^{-1} (\mathbb{E}_\pi[r] - \lambda\, \mathrm{KL}[\pi \,\|\, \pi_p])$.
-
-    Raises:
-        ConfigError: if MDP or policies are not what they should be; as `state_value` does.
     """
     check_mdp(mdp)
-    for name, table in (("policy", policy), ("prior", prior)):
-        _check_policy(name, table, mdp)
+    _check_policy("policy", policy, mdp)
+    _check_policy("prior", prior, mdp)
     reward = state_value(mdp.rewards, policy, prior, lam)
     moves = np.einsum("sa,sax->sx", policy, mdp.transitions)
     value = np.linalg.solve(np.eye(len(moves)) - mdp.discount * moves, reward)
@@ -140,18 +127,13 @@ def improve(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
 
     λ = 0 is its limit, greedy among the actions that the prior takes, ties shared in the prior's
     proportions; λ = inf is the prior itself.
-
-    Raises:
-        ConfigError: if λ is negative, or the prior no distribution.
     """
     _check_distributions("prior", prior)
     if math.isinf(lam):
         return np.array(prior)
     _check_weight(lam)
     best = np.max(np.where(prior > 0.0, q, -np.inf), axis=-1, keepdims=True)
-    gap = np.minimum(
-        q - best, 0.0
-    )  # an action that the prior excludes could be better than the best
+    gap = np.minimum(q - best, 0.0)  # an action that the prior excludes could be above the best
     weights = prior * (np.exp(gap / lam) if lam > 0.0 else gap == 0.0)
     return weights / np.sum(weights, axis=-1, keepdims=True)
 
@@ -181,9 +163,6 @@ def soft_maximum(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
 
     It is $\lambda \log \sum_a \pi_p \exp(Q / \lambda)$: the maximum of Q at λ = 0, the prior's mean
     of Q at λ = inf.
-
-    Raises:
-        ConfigError: if λ is negative, or the prior no distribution.
     """
     _check_distributions("prior", prior)
     if math.isinf(lam):

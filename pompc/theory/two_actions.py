@@ -21,15 +21,8 @@ import pandas as pd
 from jax import Array
 from scipy.stats import norm
 
-from pompc.algorithm import losses, planner
-from pompc.algorithm.maths import (
-    Gaussian,
-    Mixture,
-    clip_action,
-    kl_divergence,
-    log_likelihood,
-    mixture_divergence,
-)
+from pompc.algorithm import losses, maths, planner
+from pompc.algorithm.maths import Gaussian, Mixture
 from pompc.settings.config import Config
 
 PRIORS = ("reverse_kl", "forward_kl", "mixture")
@@ -78,7 +71,7 @@ def fit(kind: str, planners: Gaussian, weights: Sequence[float]) -> Fit:
 
 def expected_reward(policy: Gaussian) -> Array:
     """Return the mean reward of a policy's clipped actions, `[1, 1]` each of mean and std."""
-    return jnp.mean(reward(clip_action(policy.mean + policy.std * _NOISE)))
+    return jnp.mean(reward(maths.clip_action(policy.mean + policy.std * _NOISE)))
 
 
 def _fit_prior(kind: str, planners: Gaussian) -> Gaussian | Mixture:
@@ -101,7 +94,7 @@ def _fit_prior(kind: str, planners: Gaussian) -> Gaussian | Mixture:
 
 def _fit_policy(prior: Gaussian | Mixture, weight: Array) -> Gaussian:
     """Minimise λ KL - E[reward] from a policy that is wide, and a little right of the middle."""
-    kl = mixture_divergence if isinstance(prior, Mixture) else kl_divergence
+    kl = maths.mixture_divergence if isinstance(prior, Mixture) else maths.kl_divergence
 
     def loss(numbers: tuple[Array, Array]) -> Array:
         policy = Gaussian(numbers[0], jnp.exp(numbers[1]))
@@ -126,10 +119,11 @@ def _descend(loss: Callable[[Any], Array], start: Any, steps: int = 2000) -> Any
 
 def density(prior: Gaussian | Mixture, actions: np.ndarray) -> np.ndarray:
     """Return the density `[G]` of a Gaussian `[1, 1]` or a mixture `[1, K, 1]` at actions `[G]`."""
+    places = jnp.asarray(actions)[:, None]
     if isinstance(prior, Gaussian):
-        return np.exp(log_likelihood(prior, jnp.asarray(actions)[:, None]))
+        return np.exp(maths.log_likelihood(prior, places))
     components = Gaussian(prior.mean, prior.std)
-    logs = prior.log_weight + log_likelihood(components, jnp.asarray(actions)[:, None, None])
+    logs = prior.log_weight + maths.log_likelihood(components, places[:, None])
     return np.asarray(jnp.sum(jnp.exp(logs), axis=-1))
 
 

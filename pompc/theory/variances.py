@@ -5,6 +5,7 @@ Policies and planners that do not fit raise the ConfigError of `gradient_varianc
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,15 +16,8 @@ from scipy.stats import norm
 
 from pompc.errors import ConfigError
 from pompc.runs import checkpoint, files
-from pompc.theory.gradient_variance import (
-    ESTIMATORS,
-    PARAMETERS,
-    REFERENCES,
-    Normal,
-    Setting,
-    exact_moments,
-    geometric_mean,
-)
+from pompc.theory import gradient_variance as gv
+from pompc.theory.gradient_variance import Normal, exact_moments
 
 
 class StoredPlanners(NamedTuple):
@@ -37,9 +31,6 @@ def normal_planners(number: int, spread: float, std: float) -> Normal:
     """Return `number` planners `[K, 1]` with normally distributed means of variance spread².
 
     The means are quantiles, scaled to that variance: no generator, no sampling error.
-
-    Raises:
-        ConfigError: if there are no planners, or spread or std are negative.
     """
     _check_planners(number, spread, std)
     means = norm.ppf((np.arange(number) + 0.5) / number)
@@ -48,10 +39,7 @@ def normal_planners(number: int, spread: float, std: float) -> Normal:
 
 
 def drifting_planners(number: int, drift: float, std: float) -> Normal:
-    """Return `number` planners `[K, 1]` whose mean moves steadily from -drift / 2 to drift / 2.
-
-    A buffer that was filled while the policy, and with it the planner, moved.
-    """
+    """Return `number` planners `[K, 1]` whose mean moves steadily from -drift / 2 to drift / 2."""
     _check_planners(number, drift, std)
     means = np.linspace(-0.5 * drift, 0.5 * drift, number) if number > 1 else np.zeros(1)
     return Normal(means[:, None], np.full((number, 1), std))
@@ -64,20 +52,14 @@ def compare(
     estimators: Iterable[str] = ("score",),
     whole: bool = False,
 ) -> pd.DataFrame:
-    """Return the exact variances as rows `parameter, estimator, reference, samples, variance`.
-
-    `variance` is the sum over actions; arguments as in `exact_moments` and `Setting`.
-    """
+    """Return exact variances, summed over actions, of all references and `PARAMETERS`."""
     rows = []
-    for parameter in PARAMETERS:
-        for estimator in estimators:
-            found = exact_moments(policy, planners, Setting(samples, parameter, estimator, whole))
-            rows += [
-                {"parameter": parameter, "estimator": estimator, "reference": reference,
-                 "samples": samples, "variance": float(moments.variance.sum())}
-                for reference, moments in zip(REFERENCES, found, strict=True)
-            ]  # fmt: skip
-    return pd.DataFrame(rows)
+    for parameter, estimator in itertools.product(gv.PARAMETERS, estimators):
+        found = exact_moments(policy, planners, gv.Setting(samples, parameter, estimator, whole))
+        rows += [(parameter, estimator, reference, samples, float(moments.variance.sum()))
+                 for reference, moments in found._asdict().items()]  # fmt: skip
+    names = ["parameter", "estimator", "reference", "samples", "variance"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def sweep(
@@ -87,39 +69,31 @@ def sweep(
     samples: dict[float, int],
     whole: bool = False,
 ) -> pd.DataFrame:
-    """Return `compare` for several buffers, with one more column `over` that tells them apart.
-
-    `planners` maps each value of that column to planners `[K, A]`, `samples` to N.
-    """
+    """Return `compare` for several planners `[K, A]` and N, by the values of a column `over`."""
     tables = [
-        compare(policy, planners[value], samples[value], whole=whole).assign(**{over: value})
-        for value in planners
+        compare(policy, own, samples[value], whole=whole).assign(**{over: value})
+        for value, own in planners.items()
     ]
     return pd.concat(tables, ignore_index=True)
 
 
-def measure(
-    means: np.ndarray, stds: np.ndarray, samples: int = 16, policy: Normal | None = None
-) -> pd.DataFrame:
-    """Return `compare`, all estimators, for planners that a replay buffer holds.
+def measure(means: np.ndarray, stds: np.ndarray, samples: int = 16) -> pd.DataFrame:
+    """Return `compare`, all estimators, for planners of a replay buffer, at their adaptive prior.
 
     Appendix G isolates planners that share a state: choose rows `[K, A]` with `nearest_rows` first.
-    Without π_s at that state, `policy [A]`, one that has reached the adaptive prior is taken.
     """
     if np.ndim(means) != 2 or np.shape(means) != np.shape(stds):
         shapes = np.shape(means), np.shape(stds)
         raise ConfigError(f"means and stds have shapes {shapes}, not [K, A] both")
     planners = Normal(np.asarray(means, np.float64), np.asarray(stds, np.float64))
-    return compare(policy or geometric_mean(planners), planners, samples, ESTIMATORS)
+    return compare(gv.geometric_mean(planners), planners, samples, gv.ESTIMATORS)
 
 
 def nearest_rows(observations: np.ndarray, row: int, count: int) -> np.ndarray:
     """Return the `count` rows `[count]` with the observations `[C, O]` nearest to `row`.
 
-    Distances are Euclidean, each entry in units of its standard deviation over the buffer.
-
-    Raises:
-        ConfigError: if there is no such row, or fewer than `count` of them.
+    Distances are Euclidean, each entry in units of its standard deviation over the buffer. No such
+    row, or fewer than `count` of them, is a ConfigError.
     """
     if not (0 <= row < len(observations) and 1 <= count <= len(observations)):
         raise ConfigError(
@@ -133,32 +107,28 @@ def nearest_rows(observations: np.ndarray, row: int, count: int) -> np.ndarray:
 def read_planners(run_dir: str | Path, agent: int = 0) -> StoredPlanners:
     """Read the planners that a run's newest checkpoint holds, in the order of the buffer's slots.
 
-    Rows of the seeding phase, whose plans are N(0, σ_max²), are among them.
-
-    Raises:
-        FileNotFoundError: if the run has no checkpoint.
-        ConfigError: if the run has no such agent.
+    Rows of the seeding phase, whose plans are N(0, σ_max²), are among them. A run without a
+    checkpoint is a FileNotFoundError, one without such an agent a ConfigError.
     """
     run_dir = Path(run_dir)
     steps = checkpoint.saved_steps(run_dir)
     if not steps:
         raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
     folder = run_dir / "checkpoints"
-    body = checkpoint.verified(folder / str(steps[-1]))
-    names = ("observation", "mean", "std")
-    rings: dict[str, dict[int, np.ndarray]] = {name: {} for name in names}
-    for segment in body["segments"]:
+    rings: dict[str, dict[int, np.ndarray]] = {"observation": {}, "mean": {}, "std": {}}
+    for segment in checkpoint.verified(folder / str(steps[-1]))["segments"]:
         arrays = files.read_arrays(folder / "replay" / segment["name"])
         if f"{agent}.slot" not in arrays:
             raise ConfigError(f"agent is {agent}, but the run in {str(run_dir)!r} has fewer agents")
-        for name in names:
-            rings[name].update(zip(arrays[f"{agent}.slot"], arrays[f"{agent}.{name}"], strict=True))
+        for name, ring in rings.items():
+            ring.update(zip(arrays[f"{agent}.slot"], arrays[f"{agent}.{name}"], strict=True))
         for name in ("mean", "std"):
             replanned = arrays[f"{agent}.replanned"], arrays[f"{agent}.replanned_{name}"]
             rings[name].update(zip(*replanned, strict=True))
     slots = sorted(rings["observation"])
-    stacked = (np.stack([rings[name][slot] for slot in slots]) for name in names)
-    observation, mean, std = (np.asarray(ring, np.float64) for ring in stacked)
+    observation, mean, std = (
+        np.array([ring[slot] for slot in slots], np.float64) for ring in rings.values()
+    )
     return StoredPlanners(observation, Normal(mean, std))
 
 
