@@ -20,7 +20,7 @@ from jax import Array
 
 from pompc import runtime
 from pompc.algorithm import agent, replay
-from pompc.algorithm.agent import AgentState, Memory
+from pompc.algorithm.agent import AgentState
 from pompc.algorithm.loss_weights import Parts, hypers, parts
 from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
@@ -57,11 +57,7 @@ class Population:
         return self.groups[0].world
 
     def place(self, agent: int) -> tuple[int, int]:
-        """Return an agent's group and its row there, both from 0.
-
-        Raises:
-            ConfigError: if there is no such agent.
-        """
+        """Return an agent's group and its row there; raise ConfigError if there is none."""
         count = len(self.agents)
         if not 0 <= agent < count:
             raise ConfigError(f"agent is {agent}, but the run holds agents 0 to {count - 1}")
@@ -111,7 +107,7 @@ def empty_buffer(group: Group) -> Replay:
 
 def replay_bytes(group: Group) -> int:
     """Return the memory of one agent's buffer."""
-    return _bytes(jax.eval_shape(partial(empty_buffer, group)))
+    return tree_bytes(jax.eval_shape(partial(empty_buffer, group)))
 
 
 def initial_bytes(group: Group) -> int:
@@ -119,10 +115,11 @@ def initial_bytes(group: Group) -> int:
     world, needed = group.world, group.parts
     points = hypers(group.agents[0])
     shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
-    return _bytes(shapes)
+    return tree_bytes(shapes)
 
 
-def _bytes(shapes: Any) -> int:
+def tree_bytes(shapes: Any) -> int:
+    """Return the bytes of a tree's arrays."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
@@ -186,10 +183,7 @@ def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]
     return jax.tree.map(complete, own, like)
 
 
-def remember(
-    states: tuple[AgentState, ...], memories: tuple[Memory, ...]
-) -> tuple[AgentState, ...]:
-    """Return the agents of each group with what acting changed in them."""
-    return tuple(
-        state._replace(**memory._asdict()) for state, memory in zip(states, memories, strict=True)
-    )
+def remember(states: tuple[AgentState, ...], memories: Any, buffers: Any) -> Learners:
+    """Return the learners after acting, which changed the agents' memories and the buffers."""
+    pairs = zip(states, memories, strict=True)
+    return Learners(tuple(state._replace(**own._asdict()) for state, own in pairs), buffers)
