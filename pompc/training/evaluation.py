@@ -67,10 +67,9 @@ def save_episodes(path: Path, env_step: int, evaluation: Evaluation) -> None:
 
 
 class Evaluator:
-    """Evaluates a population in environments of its own, `N` episodes an agent."""
+    """Evaluates a population, `N` episodes an agent, in environments made anew each time."""
 
     def __init__(self, programs: Programs, episodes: int) -> None:
-        """Keep what every evaluation needs; environments are made anew for each."""
         self._programs, self._episodes = programs, episodes
         self._agents = programs.population.agents
         self._seeds = np.array([evaluation_seeds(config, episodes) for config in self._agents])
@@ -112,13 +111,10 @@ def first_episodes(
     act: Callable[[np.ndarray, np.ndarray], Array | np.ndarray],
     seeds: np.ndarray,
 ) -> Evaluation:
-    """Run every environment to the end of its first episode.
+    """Run every environment of `P` agents, `N` each, to the end of its first episode.
 
-    Args:
-        vector: environments of `P` agents, `N` each.
-        act: a function of observations `[P, N, O]` and of where they are the first of an episode,
-            bool `[P, N]`, that returns actions `[P, N, A]`.
-        seeds: of the environments, `[P, N]`.
+    `act` maps observations `[P, N, O]`, and where they are the first of an episode, bool `[P, N]`,
+    to actions `[P, N, A]`; `seeds [P, N]` are the environments'.
     """
     observation = vector.reset()
     running, first = np.ones((2, vector.count), bool)
