@@ -41,8 +41,7 @@ def read_agents(
 ) -> tuple[AgentState, ...]:
     """Read agents of this or an earlier version, padded and placed as the arrays of `like`.
 
-    Raises:
-        DifferentError: naming the arrays that differ and have no default in `STARTS`.
+    Raise DifferentError, with the names of arrays that differ and have no default in `STARTS`.
     """
     shapes = cut_padding(
         like, population, lambda leaf, n: ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype)
@@ -78,8 +77,7 @@ def write_networks(path: Path, state: AgentState) -> None:
 def read_networks(path: Path, like: AgentState, config: Config) -> AgentState:
     """Read an agent that can act, shaped as `like`; what only training needs is 0.
 
-    Raises:
-        DifferentError: naming the arrays that differ.
+    Raise DifferentError, with the names of arrays that differ.
     """
     found = files.read_arrays(path)
     wanted = {part: getattr(like, part) for part in _ACTING}
