@@ -23,21 +23,16 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Config": "settings.config",
-    "ConfigError": "errors",
-    "Stop": "training.hooks",
-    "evaluate": "training.trained_agent",
-    "export_agent": "training.trained_agent",
-    "load_agent": "training.trained_agent",
-    "load_episodes": "runs",
-    "load_metrics": "runs",
-    "load_runs": "runs",
-    "make_env": "envs",
-    "notebook_config": "runs",
-    "record_video": "training.trained_agent",
-    "train": "training.trainer",
+_NAMES = {
+    "envs": ["make_env"],
+    "errors": ["ConfigError"],
+    "runs": ["load_episodes", "load_metrics", "load_runs", "notebook_config"],
+    "settings.config": ["Config"],
+    "training.hooks": ["Stop"],
+    "training.trained_agent": ["evaluate", "export_agent", "load_agent", "record_video"],
+    "training.trainer": ["train"],
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

@@ -39,8 +39,7 @@ def evaluation_seeds(config: Config, episodes: int) -> list[int]:
 
 
 def _seeds(config: Config, stream: int, count: int) -> list[int]:
-    sequence = np.random.SeedSequence(config.seed, spawn_key=(stream,))
-    return [int(seed) for seed in sequence.generate_state(count)]
+    return np.random.SeedSequence(config.seed, spawn_key=(stream,)).generate_state(count).tolist()
 
 
 class Evaluation(NamedTuple):
@@ -76,10 +75,9 @@ class Evaluator:
 
     def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate the planner without exploration noise."""
-        world = self._programs.population.world
-        keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(
-            initial_arguments(self._programs.population)[0]
-        )
+        population = self._programs.population
+        world, (own, _) = population.world, initial_arguments(population)
+        keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(own)
         means = jnp.zeros((*self._seeds.shape, world.config.horizon, world.action_dim))
         decision = 0
 

@@ -46,7 +46,8 @@ class Log:
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
-        self._running: tuple[int, Sequence[jax.Array]] | None = None
+        self._decision = 0  # that `running` is of
+        self.running: Sequence[jax.Array] | None = None  # the newest metrics, not looked at yet
         self._clear()
 
     def _clear(self) -> None:
@@ -60,21 +61,14 @@ class Log:
     def add(self, decision: int, metrics: Sequence[jax.Array]) -> None:
         """Add the metrics `[G, M]` of each group from one update, which may still be running."""
         self.settle()
-        self._running = decision, metrics
-
-    @property
-    def running(self) -> Sequence[jax.Array] | None:
-        """The metrics of the newest update, which were not looked at yet."""
-        return self._running and self._running[1]
+        self._decision, self.running = decision, metrics
 
     def settle(self) -> None:
         """Wait for the newest update and `check` its metrics."""
-        if self._running is None:
+        if self.running is None:
             return
-        decision, metrics = self._running
-        self._running = None
-        found = jax.device_get(metrics)
-        self.check(decision, found, self._names)
+        found, self.running = jax.device_get(self.running), None
+        self.check(self._decision, found, self._names)
         for total, values in zip(self._sums, found, strict=True):
             total += values
         self._updates += 1
