@@ -112,10 +112,9 @@ def replay_bytes(group: Group) -> int:
 
 def initial_bytes(group: Group) -> int:
     """Return the memory of one agent: networks, targets, optimisers, scales."""
-    world, needed = group.world, group.parts
     points = hypers(group.agents[0])
-    shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
-    return tree_bytes(shapes)
+    start = partial(agent.init, group.world, hypers=points, parts=group.parts)
+    return tree_bytes(jax.eval_shape(start, jax.random.key(0)))
 
 
 def tree_bytes(shapes: Any) -> int:
@@ -125,11 +124,9 @@ def tree_bytes(shapes: Any) -> int:
 
 def agent_size(agents: Sequence[AgentState], counts: Sequence[int]) -> int:
     """Return the number of trained parameters of the largest agent; each group has `counts`."""
-    sizes = []
-    for states, count in zip(agents, counts, strict=True):
-        trained: Any = (states.model, states.policy, states.prior)
-        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
-    return max(sizes)
+    trained = [(states.model, states.policy, states.prior) for states in agents]
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(each)) for each in trained]
+    return max(size // count for size, count in zip(sizes, counts, strict=True))
 
 
 def replay_on_host(population: Population, sizes: Sequence[int]) -> bool:
@@ -143,9 +140,8 @@ def replay_on_host(population: Population, sizes: Sequence[int]) -> bool:
     available = runtime.device_bytes()
     if available is None:
         return False
-    buffers = zip(sizes, map(replay_bytes, population.groups), strict=True)
-    needed = sum(size * each for size, each in buffers)
-    return needed > REPLAY_SHARE * available
+    needed = np.dot(sizes, [replay_bytes(group) for group in population.groups])
+    return bool(needed > REPLAY_SHARE * available)
 
 
 def without_padding(states: tuple[Any, ...], population: Population) -> tuple[Any, ...]:
