@@ -104,7 +104,8 @@ def _act(build: Builder, one_agent: Function) -> Function:
         memories, choices = choose(states, observation)
         actions, planners = zip(*choices, strict=True)  # of each group
         seen = build.to_host((reward, terminated, observation, actions, planners))
-        return memories, record(buffers, *seen), build.along_agents(actions)
+        chosen = build.along_agents(actions)
+        return memories, record(buffers, *seen), chosen
 
     return build.whole(act, donate=(1,))
 
