@@ -136,11 +136,8 @@ class Checkpoints:
 
     def _restore(self, path: Path, start: Learners) -> Snapshot:
         body = verified(path)
-        segments = []
-        for segment in body["segments"]:
-            found = self._folder / _REPLAY / segment["name"]
-            _require(found.exists() and files.checksum(found) == segment["sha256"], found)
-            segments.append(found)
+        replay = self._folder / _REPLAY
+        segments = [_checked(replay / own["name"], own["sha256"]) for own in body["segments"]]
         arrays = files.read_arrays(path / "arrays.npz")
         counted = _part(arrays, "replay")
         own = without_padding(start.buffers, self._population)
@@ -228,25 +225,24 @@ def _version() -> str:
 def verified(path: Path) -> dict[str, Any]:
     """Return what a checkpoint's head says; raise DamagedError of the first file that differs."""
     body = _read(path)
-    for name, found in body["files"].items():
-        _require((path / name).exists() and files.checksum(path / name) == found, path / name)
+    for name, sha256 in body["files"].items():
+        _checked(path / name, sha256)
     return body
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         head = json.loads((path / _HEAD).read_text())
-        body = head["body"]
-        whole = head["sha256"] == _digest(body)
-    except (OSError, ValueError, KeyError, TypeError):
-        body, whole = {}, False
-    _require(whole, path / _HEAD)
-    return body
+        if head["sha256"] == _digest(head["body"]):
+            return head["body"]
+    raise DamagedError(f"{path / _HEAD} is damaged")
 
 
-def _require(whole: bool, path: Path) -> None:
-    if not whole:
+def _checked(path: Path, sha256: str) -> Path:
+    """Return a file's path; raise DamagedError unless its contents are those that were written."""
+    if not path.exists() or files.checksum(path) != sha256:
         raise DamagedError(f"{path} is damaged")
+    return path
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -36,10 +36,14 @@ class Config(Fields):
     """
 
     def __init__(self, task: str = "cartpole-swingup", **settings: Any) -> None:
-        _check_names(settings)
+        for name in settings:
+            if name not in _DEFAULTS and name not in _RETIRED:
+                raise ConfigError(f"unknown parameter {name!r}{nearest(name, _DEFAULTS)}")
         settings = settings | {"preset": _resolve_preset(settings.get("preset", "auto"))}
         task = envs.check_task(convert("task", task, "str"))
-        settings = _without_retired(task, settings)
+        for name, only in retired_values(task).items():
+            if (given := settings.pop(name, only)) != only:
+                raise ConfigError(f"{name} is {given!r} but must be {only} for {task}")
         points = grid.points(settings, _DEFAULTS)
         if len(points) > 1:
             one = settings | {"seeds": 1}
@@ -120,20 +124,6 @@ def _defaults(task: str, method: str, preset: str) -> dict[str, Any]:
     if values["seeding_decisions"] is None:
         values["seeding_decisions"] = 5_000 // repeat
     return {**values, **METHODS[method].settings}
-
-
-def _check_names(settings: Mapping[str, Any]) -> None:
-    for name in settings:
-        if name not in _DEFAULTS and name not in _RETIRED:
-            raise ConfigError(f"unknown parameter {name!r}{nearest(name, _DEFAULTS)}")
-
-
-def _without_retired(task: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave out settings of earlier versions. Raise ConfigError if one has another value."""
-    for name, only in retired_values(task).items():
-        if settings.get(name, only) != only:
-            raise ConfigError(f"{name} is {settings[name]!r} but must be {only} for {task}")
-    return {name: value for name, value in settings.items() if name not in _RETIRED}
 
 
 def _resolve_preset(preset: str) -> str:

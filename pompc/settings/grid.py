@@ -40,8 +40,8 @@ def points(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dic
     seeds = [first + index for index in range(max(count, 1))]  # fewer than 1: refused later
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for method in given["method"]:
-        lams, priors = (_values(name, given, settings, method) for name in ("lam", "prior"))
-        for lam, prior, seed in product(lams, priors, seeds):
+        axes = (_values(name, given, settings, method) for name in ("lam", "prior"))
+        for lam, prior, seed in product(*axes, seeds):
             reads_prior = lam != 0 or _reads_prior(method, settings)
             identity = (method, lam, prior if reads_prior else None, seed)
             found.setdefault(identity, {"method": method, "lam": lam, "prior": prior, "seed": seed})

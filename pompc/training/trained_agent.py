@@ -22,10 +22,9 @@ from pompc.training.evaluation import Evaluator
 
 
 class Agent:
-    """A trained agent that acts on single observations, planning anew at each."""
+    """A trained agent of `load_agent`, which plans anew at each single observation."""
 
     def __init__(self, group: Group, states: AgentState) -> None:
-        """Use `load_agent` instead."""
         self.config, self._states = group.agents[0], (states,)
         self._programs = make_programs(Population((group,)))
         self._world = group.world
