@@ -102,12 +102,12 @@ class Builder:
                 function(*(self._of_group(own, number) for own in args[:split]), *args[split:])
                 for number, function in enumerate(functions)
             ]
-            return tuple(zip(*results, strict=True)) if _by_groups(results[0]) else tuple(results)
+            return tuple(zip(*results, strict=True)) if _is_by_group(results[0]) else tuple(results)
 
         return program
 
     def _of_group(self, argument: Any, number: int) -> Any:
-        if _by_groups(argument):
+        if _is_by_group(argument):
             return argument[number]
         rows, size = self.groups[number].rows, self.sizes[number]
         own: Any = rows.start if size == 1 else rows
@@ -214,6 +214,6 @@ def _over_devices(function: Function, mesh: Mesh, own: int, shared: int) -> Func
     return jax.shard_map(function, mesh=mesh, in_specs=specs, out_specs=out, check_vma=False)
 
 
-def _by_groups(value: Any) -> bool:
+def _is_by_group(value: Any) -> bool:
     """Return whether a value is a plain tuple, which holds something of each group."""
     return isinstance(value, tuple) and not hasattr(value, "_fields")
