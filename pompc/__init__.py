@@ -3,41 +3,32 @@
 Names are imported on first use, so that simulator processes, which never need JAX, stay light.
 """
 
+# ruff: noqa: F401  (the names that type checkers see are handed on)
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pompc.envs import make_env as make_env
-    from pompc.errors import ConfigError as ConfigError
-    from pompc.runs.folder import load_episodes as load_episodes
-    from pompc.runs.folder import load_metrics as load_metrics
-    from pompc.runs.folder import load_runs as load_runs
-    from pompc.runs.notebook import notebook_config as notebook_config
-    from pompc.settings.config import Config as Config
-    from pompc.training.hooks import Stop as Stop
-    from pompc.training.trained_agent import evaluate as evaluate
-    from pompc.training.trained_agent import export_agent as export_agent
-    from pompc.training.trained_agent import load_agent as load_agent
-    from pompc.training.trained_agent import record_video as record_video
-    from pompc.training.trainer import train as train
+    from pompc.envs import make_env
+    from pompc.errors import ConfigError
+    from pompc.runs import load_episodes, load_metrics, load_runs, notebook_config
+    from pompc.settings.config import Config
+    from pompc.training.hooks import Stop
+    from pompc.training.trained_agent import evaluate, export_agent, load_agent, record_video
+    from pompc.training.trainer import train
 
 __version__ = "0.1.0"
 
-_HOME = {
-    "Config": "settings.config",
-    "ConfigError": "errors",
-    "Stop": "training.hooks",
-    "evaluate": "training.trained_agent",
-    "export_agent": "training.trained_agent",
-    "load_agent": "training.trained_agent",
-    "load_episodes": "runs",
-    "load_metrics": "runs",
-    "load_runs": "runs",
-    "make_env": "envs",
-    "notebook_config": "runs",
-    "record_video": "training.trained_agent",
-    "train": "training.trainer",
+_NAMES = {
+    "envs": ["make_env"],
+    "errors": ["ConfigError"],
+    "runs": ["load_episodes", "load_metrics", "load_runs", "notebook_config"],
+    "settings.config": ["Config"],
+    "training.hooks": ["Stop"],
+    "training.trained_agent": ["evaluate", "export_agent", "load_agent", "record_video"],
+    "training.trainer": ["train"],
 }
+_HOME = {name: home for home, names in _NAMES.items() for name in names}
 __all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
 
 

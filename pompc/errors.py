@@ -27,11 +27,6 @@ class VideoError(SaidError, RuntimeError):
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:
-    """Return `; did you mean 'dog-run'?` for the allowed name closest to `name`, or nothing.
-
-    Args:
-        name: what the user wrote.
-        allowed: every name that would have been accepted.
-    """
+    """Return `; did you mean 'dog-run'?` for the allowed name closest to `name`, or nothing."""
     matches = difflib.get_close_matches(name, list(allowed), n=1)
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -35,12 +35,12 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "mujoco", "dm-control", 
 
 
 def has_gpu() -> bool:
-    """Tell whether JAX sees a GPU."""
+    """Return whether JAX sees a GPU."""
     return jax.default_backend() == "gpu"
 
 
 def rounds_products() -> bool:
-    """Tell whether factors of matrix products are to be rounded here: TF32 without a GPU."""
+    """Return whether factors of matrix products are to be rounded here: TF32 without a GPU."""
     return _settings.jax_default_matmul_precision == _PRECISIONS["tf32"] and not has_gpu()
 
 
@@ -60,32 +60,20 @@ def at_once(count: int, rows: int, width: int) -> int:
     return min(count, max(1, 2**20 // activation))
 
 
-def _make_cores_devices() -> None:
-    """Make each core of a CPU a device, so that the agents of a population are spread over them.
-
-    Too late once JAX has been used; a count in XLA_FLAGS is respected.
-    """
-    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
-        with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", cores())
-
-
-_make_cores_devices()
-
-
-def _share_arena() -> None:
-    """Let threads share one pool of memory: glibc gives each its own, left half empty."""
-    with suppress(AttributeError):  # another C library
-        _C_LIBRARY.mallopt(_M_ARENA_MAX, 1)
+# Each core of a CPU is a device, so that the agents of a population are spread over them. A count
+# in XLA_FLAGS is respected.
+if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+    with suppress(RuntimeError):  # JAX has been used: too late
+        jax.config.update("jax_num_cpu_devices", cores())
+# Threads share one pool of memory: glibc gives each its own, left half empty.
+with suppress(AttributeError):  # another C library
+    _C_LIBRARY.mallopt(_M_ARENA_MAX, 1)
 
 
 def trim_memory() -> None:
     """Return freed memory to the system: glibc keeps most of what compiling a program used."""
     with suppress(AttributeError):
         _C_LIBRARY.malloc_trim(0)
-
-
-_share_arena()
 
 
 def device_bytes() -> int | None:
@@ -98,8 +86,7 @@ def device_bytes() -> int | None:
 def configure(matmul_precision: str) -> None:
     """Set everything of JAX that the programs rely on: types, random numbers, precision, cache.
 
-    Args:
-        matmul_precision: float32, tf32, or auto: TF32 on a GPU and float32 elsewhere.
+    The precision is float32, tf32, or auto: TF32 on a GPU and float32 elsewhere.
     """
     if matmul_precision == "auto":
         matmul_precision = "tf32" if has_gpu() else "float32"

@@ -22,30 +22,24 @@ PATIENCE_S = 1.0  # without a word about what is waited for
 Shape = jax.ShapeDtypeStruct
 
 
-class Ahead:
-    """A jitted function that is traced and compiled in a thread; a call waits for it."""
+def _awaiting(compiled: Future[Any], say: Callable[[], None]) -> Callable[..., Any]:
+    """Return a program that is being compiled: a call waits for it, and says so."""
 
-    def __init__(self, compiled: Future[Any], say: Callable[[], None]) -> None:
-        """Keep what will be compiled; say what a call waits for."""
-        self._compiled, self._say = compiled, say
+    def call(*arguments: Any) -> Any:
+        if not compiled.done() and wait([compiled], PATIENCE_S).not_done:
+            say()
+        return compiled.result()(*arguments)
 
-    def __call__(self, *arguments: Any) -> Any:
-        """Call the compiled program."""
-        if not self._compiled.done() and wait([self._compiled], PATIENCE_S).not_done:
-            self._say()
-        return self._compiled.result()(*arguments)
+    return call
 
 
 def compile_ahead(
     programs: Programs, episodes: int, note: Callable[[str], None], later: Collection[str] = ()
 ) -> Programs:
-    """Return the programs of a run, compiling.
+    """Return the programs of a run, compiling; `note` prints a line about what is waited for.
 
-    Args:
-        programs: of the run's population.
-        episodes: of each agent that are evaluated together.
-        note: prints a line about what is waited for.
-        later: names of programs that compile at their first call, if there is one.
+    `episodes` of each agent are evaluated together. Programs of the names `later` compile at their
+    first call, if there is one.
     """
     if programs.devices > 1 or programs.replay_on_host:
         return programs  # where arrays lie is known with the first ones only
@@ -57,14 +51,11 @@ def compile_ahead(
         if not found:
             wait([lowered])  # before others trace: Python's one lock would be shared with them
         say = partial(note, f"waiting for a program to compile: {name}")
-        found[name] = Ahead(pool.submit(_compile, lowered), say)
+        compiled = pool.submit(lambda lowered=lowered: lowered.result().compile())
+        found[name] = _awaiting(compiled, say)
         pool.submit(runtime.trim_memory)  # once the thread has let go of what it lowered
     pool.shutdown(wait=False)
     return programs._replace(**found)
-
-
-def _compile(lowered: Future[Any]) -> Callable[..., Any]:
-    return lowered.result().compile()
 
 
 def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
+import timeit
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ import pandas as pd
 from pompc import envs, runtime
 from pompc.algorithm.loss_weights import Parts
 from pompc.algorithm.world_model import WorldModel
-from pompc.population.groups import Population, make_population
+from pompc.population.groups import Group, Population, make_population
 from pompc.settings.config import Config
 
 # Rough: a decision's time also goes to elementwise work, the larger part on a GPU (book/speed.md).
@@ -35,10 +36,6 @@ class Cost(NamedTuple):
     plan: float
     update: float
     reanalyse: float  # one call, every `reanalyse_interval` updates
-
-    def decision(self, reanalyse_interval: int) -> float:
-        """Return the operations of one decision: its plan, its update, its share of reanalyse."""
-        return self.plan + self.update + self.reanalyse / reanalyse_interval
 
 
 def count(world: WorldModel, parts: Parts) -> Cost:
@@ -79,11 +76,7 @@ def count(world: WorldModel, parts: Parts) -> Cost:
 def table(agents: Mapping[str, Config]) -> pd.DataFrame:
     """Return the matrix products of a decision, in GFLOP: its plan, update, share of reanalyse.
 
-    Args:
-        agents: name of a row -> configuration of one agent.
-
-    Returns:
-        A row an agent; the last column is the sum.
+    A row an agent, of the name that `agents` gives it; the last column is the sum.
     """
     rows = {}
     for name, config in agents.items():
@@ -96,12 +89,7 @@ def table(agents: Mapping[str, Config]) -> pd.DataFrame:
 
 
 def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
-    """Return `table` of TD-MPC2, BMPC and PO-MPC, and ratios of a decision to the former two.
-
-    Args:
-        task: whose sizes count.
-        preset: `paper` or `laptop`.
-    """
+    """Return `table` of TD-MPC2, BMPC and PO-MPC, and ratios of a decision to the former two."""
     agents = {name: Config(task, preset=preset, **own) for name, own in _COMPARED.items()}
     products = table(agents)
     decision = products["decision"]
@@ -111,32 +99,24 @@ def of_methods(task: str = "dog-run", preset: str = "paper") -> pd.DataFrame:
 
 def estimated_seconds(population: Population, devices: int) -> float:
     """Estimate the wall time of a run from its arithmetic and the speed of one matrix product."""
-    return sum(
-        math.ceil(len(group.agents) / devices) * _seconds(group.world, group.parts)
-        for group in population.groups
-    )
+    share = _SHARE_OF_PRODUCTS["gpu" if runtime.has_gpu() else "cpu"]
+    rate = share * matmul_rate(population.world.config.hidden_dim)
+    groups = population.groups
+    return sum(math.ceil(len(own.agents) / devices) * _operations(own) for own in groups) / rate
 
 
 def operations(population: Population) -> float:
     """Return the floating-point operations of a whole run, in the matrix products of all agents."""
-    return sum(
-        len(group.agents) * _operations(group.world, group.parts) for group in population.groups
-    )
+    return sum(len(group.agents) * _operations(group) for group in population.groups)
 
 
-def _seconds(world: WorldModel, parts: Parts) -> float:
-    share = _SHARE_OF_PRODUCTS["gpu" if runtime.has_gpu() else "cpu"]
-    rate = share * matmul_rate(world.config.hidden_dim)
-    return _operations(world, parts) / rate
-
-
-def _operations(world: WorldModel, parts: Parts) -> float:
-    config, cost = world.config, count(world, parts)
+def _operations(group: Group) -> float:
+    config, cost = group.world.config, count(group.world, group.parts)
+    decision = cost.plan + cost.update + cost.reanalyse / config.reanalyse_interval
     learning = config.decisions - config.seeding_decisions
     evaluations = 1 + config.steps // config.evaluate_every
     plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat
-    total = learning * cost.decision(config.reanalyse_interval) + plans * cost.plan
-    return total + config.seeding_decisions * cost.update
+    return learning * decision + plans * cost.plan + config.seeding_decisions * cost.update
 
 
 def matmul_rate(width: int) -> float:
@@ -151,9 +131,5 @@ def matmul_rate(width: int) -> float:
     a, b = (jax.device_put(rng.standard_normal(shape, np.float32)) for shape in
             ((rows, columns), (columns, columns)))  # fmt: skip
     product(a, b).block_until_ready()
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        product(a, b).block_until_ready()
-        times.append(time.perf_counter() - start)
-    return 2.0 * rows * columns * columns / float(np.median(times))
+    times = timeit.repeat(lambda: product(a, b).block_until_ready(), number=1, repeat=20)
+    return 2.0 * rows * columns * columns / median(times)

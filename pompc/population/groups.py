@@ -20,7 +20,7 @@ from jax import Array
 
 from pompc import runtime
 from pompc.algorithm import agent, replay
-from pompc.algorithm.agent import AgentState, Memory
+from pompc.algorithm.agent import AgentState
 from pompc.algorithm.loss_weights import Parts, hypers, parts
 from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
@@ -57,11 +57,7 @@ class Population:
         return self.groups[0].world
 
     def place(self, agent: int) -> tuple[int, int]:
-        """Return an agent's group and its row there, both from 0.
-
-        Raises:
-            ConfigError: if there is no such agent.
-        """
+        """Return an agent's group and its row there; raise ConfigError if there is none."""
         count = len(self.agents)
         if not 0 <= agent < count:
             raise ConfigError(f"agent is {agent}, but the run holds agents 0 to {count - 1}")
@@ -111,28 +107,26 @@ def empty_buffer(group: Group) -> Replay:
 
 def replay_bytes(group: Group) -> int:
     """Return the memory of one agent's buffer."""
-    return _bytes(jax.eval_shape(partial(empty_buffer, group)))
+    return tree_bytes(jax.eval_shape(partial(empty_buffer, group)))
 
 
 def initial_bytes(group: Group) -> int:
     """Return the memory of one agent: networks, targets, optimisers, scales."""
-    world, needed = group.world, group.parts
     points = hypers(group.agents[0])
-    shapes = jax.eval_shape(lambda key: agent.init(world, key, points, needed), jax.random.key(0))
-    return _bytes(shapes)
+    start = partial(agent.init, group.world, hypers=points, parts=group.parts)
+    return tree_bytes(jax.eval_shape(start, jax.random.key(0)))
 
 
-def _bytes(shapes: Any) -> int:
+def tree_bytes(shapes: Any) -> int:
+    """Return the bytes of a tree's arrays."""
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
 
 
 def agent_size(agents: Sequence[AgentState], counts: Sequence[int]) -> int:
     """Return the number of trained parameters of the largest agent; each group has `counts`."""
-    sizes = []
-    for states, count in zip(agents, counts, strict=True):
-        trained: Any = (states.model, states.policy, states.prior)
-        sizes.append(sum(leaf.size for leaf in jax.tree.leaves(trained)) // count)
-    return max(sizes)
+    trained = [(states.model, states.policy, states.prior) for states in agents]
+    sizes = [sum(leaf.size for leaf in jax.tree.leaves(each)) for each in trained]
+    return max(size // count for size, count in zip(sizes, counts, strict=True))
 
 
 def replay_on_host(population: Population, sizes: Sequence[int]) -> bool:
@@ -146,9 +140,8 @@ def replay_on_host(population: Population, sizes: Sequence[int]) -> bool:
     available = runtime.device_bytes()
     if available is None:
         return False
-    buffers = zip(sizes, map(replay_bytes, population.groups), strict=True)
-    needed = sum(size * each for size, each in buffers)
-    return needed > REPLAY_SHARE * available
+    needed = np.dot(sizes, [replay_bytes(group) for group in population.groups])
+    return bool(needed > REPLAY_SHARE * available)
 
 
 def without_padding(states: tuple[Any, ...], population: Population) -> tuple[Any, ...]:
@@ -186,10 +179,7 @@ def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]
     return jax.tree.map(complete, own, like)
 
 
-def remember(
-    states: tuple[AgentState, ...], memories: tuple[Memory, ...]
-) -> tuple[AgentState, ...]:
-    """Return the agents of each group with what acting changed in them."""
-    return tuple(
-        state._replace(**memory._asdict()) for state, memory in zip(states, memories, strict=True)
-    )
+def remember(states: tuple[AgentState, ...], memories: Any, buffers: Any) -> Learners:
+    """Return the learners after acting, which changed the agents' memories and the buffers."""
+    pairs = zip(states, memories, strict=True)
+    return Learners(tuple(state._replace(**own._asdict()) for state, own in pairs), buffers)

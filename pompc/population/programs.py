@@ -19,14 +19,12 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.algorithm import agent, instruments, replay, update
-from pompc.algorithm.agent import AgentState, Choice
+from pompc.algorithm.agent import AgentState
 from pompc.algorithm.instruments import Drawn
 from pompc.algorithm.loss_weights import Parts, pretraining
 from pompc.algorithm.losses import Metrics
-from pompc.algorithm.replay import Batch, Replay
-from pompc.population import axes
-from pompc.population.axes import Function
-from pompc.population.build import Builder, jit, plans_at_once
+from pompc.algorithm.replay import Batch
+from pompc.population.build import Builder, Function, jit, plans_at_once
 from pompc.population.groups import Group, Population, empty_buffer, initial_arguments
 from pompc.settings.config import Config
 
@@ -85,13 +83,11 @@ def make_programs(population: Population) -> Programs:
 
 
 def _init(build: Builder) -> Function:
-    def buffer_of(group: Group) -> Function:
-        return lambda _: empty_buffer(group)
-
     def agent_of(group: Group) -> Function:
         return lambda key, point: agent.init(group.world, key, point, group.parts)
 
-    start, create = build.computing(agent_of, 2), build.storing(buffer_of, 1)
+    start = build.computing(agent_of, 2)
+    create = build.storing(lambda group: lambda _: empty_buffer(group), 1)
 
     def init(keys: Array, points: Any) -> Any:
         return start(keys, points), create(build.to_host(keys))
@@ -102,21 +98,16 @@ def _init(build: Builder) -> Function:
 def _act(build: Builder, one_agent: Function) -> Function:
     # Line 6 where the agents are; then lines 7 and 8, of the decision before, with the buffers.
     choose = build.computing(lambda group: partial(one_agent, group.world), 2)
-    record = build.storing(lambda _: _record, 5, donate=(0,))
+    record = build.storing(lambda _: replay.record, 6, donate=(0,))
 
     def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
         memories, choices = choose(states, observation)
-        seen = build.to_host((reward, terminated, observation, choices))
-        actions = axes.along_agents([choice.action for choice in choices], build.rows)
-        return memories, record(buffers, *seen), actions
+        actions, planners = zip(*choices, strict=True)  # of each group
+        seen = build.to_host((reward, terminated, observation, actions, planners))
+        chosen = build.along_agents(actions)
+        return memories, record(buffers, *seen), chosen
 
     return build.whole(act, donate=(1,))
-
-
-def _record(
-    buffer: Replay, reward: Array, terminated: Array, observation: Array, choice: Choice
-) -> Replay:
-    return replay.record(buffer, reward, terminated, observation, *choice)
 
 
 def _end_episode(build: Builder, one_agent: Function) -> Function:
@@ -227,11 +218,11 @@ def _evaluation_actions(build: Builder) -> Function:
 
     def evaluation_actions(*args: Any) -> Any:
         actions, means = act(*args)
-        return axes.along_agents(actions, build.rows), axes.along_agents(means, build.rows)
+        return build.along_agents(actions), build.along_agents(means)
 
     return jit(evaluation_actions)
 
 
 def _policy_actions(build: Builder) -> Function:
     act = build.computing(lambda group: partial(agent.policy_action, group.world), 2)
-    return jit(lambda *args: axes.along_agents(act(*args), build.rows))
+    return jit(lambda *args: build.along_agents(act(*args)))

@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zipfile import BadZipFile
 
 import jax
@@ -29,18 +29,14 @@ from pompc.runs import files, replay_segments
 from pompc.runs.files import DamagedError
 from pompc.runs.folder import commit, read_provenance
 from pompc.runs.replay_segments import Arrays
-from pompc.runs.stored_agents import (
-    DifferentError,
-    read_agents,
-    read_networks,
-    write_agents,
-)
+from pompc.runs.stored_agents import DifferentError, read_agents, read_networks, write_agents
 
 FORMAT = 1  # 0: agents with their loss weights, and the lengths of the tables in bytes
 KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
 NETWORKS = "agent.npz"  # of one agent that acts and cannot learn on, where no checkpoint is
 _FOLDER, _REPLAY, _HEAD = "checkpoints", "replay", "checkpoint.json"
+T = TypeVar("T")
 
 
 class Snapshot(NamedTuple):
@@ -58,7 +54,6 @@ class Checkpoints:
     """The checkpoints of a run that is training."""
 
     def __init__(self, run_dir: Path, population: Population) -> None:
-        """Begin without any."""
         self._folder, self._population = (run_dir / _FOLDER).absolute(), population
         self._repeat = population.agents[0].action_repeat
         self._segments: list[dict[str, Any]] = []  # in order; all together are the buffers
@@ -68,8 +63,7 @@ class Checkpoints:
     def save(self, snapshot: Snapshot) -> Learners:
         """Write a checkpoint; return the learners to go on with. Keep the newest two.
 
-        Raises:
-            DiskFullError: if there is no room; earlier checkpoints stay as they are.
+        Raise DiskFullError if there is no room; earlier checkpoints stay as they are.
         """
         partial, learners = self._folder / ".partial", snapshot.learners
         own = Learners(*(without_padding(part, self._population) for part in learners))
@@ -134,27 +128,16 @@ class Checkpoints:
         """Return the newest checkpoint that is whole; None where there is none.
 
         Damaged ones are named and removed. Arrays lie where those of `start` do, which are the
-        learners at their start.
-
-        Raises:
-            ConfigError: if it is of another version, and cannot be read for that.
+        learners at their start. Raise ConfigError if another version wrote it in a way that this
+        one cannot read.
         """
-        for step in reversed(saved_steps(self._folder.parent)):
-            try:
-                with _naming_writer(self._folder / str(step)):
-                    return self._restore(self._folder / str(step), start)
-            except DamagedError as error:
-                print(f"{error}: the checkpoint before it is used", flush=True)
-                shutil.rmtree(self._folder / str(step))
-        return None
+        run_dir = self._folder.parent
+        return _newest_whole(run_dir, lambda path: self._restore(path, start), remove_damaged=True)
 
     def _restore(self, path: Path, start: Learners) -> Snapshot:
         body = verified(path)
-        segments = []
-        for segment in body["segments"]:
-            found = self._folder / _REPLAY / segment["name"]
-            _require(found.exists() and files.checksum(found) == segment["sha256"], found)
-            segments.append(found)
+        replay = self._folder / _REPLAY
+        segments = [_checked(replay / own["name"], own["sha256"]) for own in body["segments"]]
         arrays = files.read_arrays(path / "arrays.npz")
         counted = _part(arrays, "replay")
         own = without_padding(start.buffers, self._population)
@@ -184,48 +167,48 @@ def restore_agents(
 ) -> tuple[AgentState, ...]:
     """Read the agents of a run's newest checkpoint that is whole, or else its exported agent.
 
-    Raises:
-        ConfigError: if it is of another version, and cannot be read for that.
-        MissingError: if there is neither.
+    Raise MissingError if there is neither, ConfigError if another version wrote it in a way that
+    this one cannot read.
     """
-    folder = (run_dir / _FOLDER).absolute()
+
+    def read(path: Path) -> tuple[AgentState, ...]:
+        verified(path)
+        return read_agents(path / "agents", like, population)
+
+    if (found := _newest_whole(run_dir, read)) is not None:
+        return found
+    alone = run_dir / NETWORKS
+    if not alone.exists():
+        raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
+    try:
+        return (read_networks(alone, like[0], population.agents[0]),)
+    except (ValueError, EOFError, BadZipFile) as error:
+        raise _unreadable(alone, read_provenance(run_dir).get("pompc"), str(error)) from error
+
+
+def _newest_whole(
+    run_dir: Path, read: Callable[[Path], T], remove_damaged: bool = False
+) -> T | None:
+    """Return what `read` makes of the newest checkpoint that is whole; None where there is none.
+
+    Where this version cannot read it, raise ConfigError, which says what differs.
+    """
     for step in reversed(saved_steps(run_dir)):
+        path, body = (run_dir / _FOLDER / str(step)).absolute(), {}
         try:
-            with _naming_writer(folder / str(step)):
-                verified(folder / str(step))
-                return read_agents(folder / str(step) / "agents", like, population)
+            body = _read(path)
+            if body.get("format", 0) > FORMAT:
+                newer = f"its format is {body['format']}, the newest known is {FORMAT}"
+                raise DifferentError(newer)
+            return read(path)
         except DamagedError as error:
             print(f"{error}: the checkpoint before it is used", flush=True)
-    if (run_dir / NETWORKS).exists():
-        return (_exported(run_dir, like[0], population),)
-    raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
-
-
-def _exported(run_dir: Path, like: AgentState, population: Population) -> AgentState:
-    """Read the networks of a folder that holds one agent without its run."""
-    path = run_dir / NETWORKS
-    try:
-        return read_networks(path, like, population.agents[0])
-    except (ValueError, EOFError, BadZipFile) as error:
-        raise _unreadable(path, read_provenance(run_dir).get("pompc"), str(error)) from error
-
-
-@contextmanager
-def _naming_writer(path: Path) -> Iterator[None]:
-    """Name the version that wrote a checkpoint, where this one cannot read it.
-
-    Raises:
-        ConfigError: in one sentence that says what differs.
-        DamagedError: if the checkpoint's head is.
-    """
-    body = _read(path)
-    try:
-        if body.get("format", 0) > FORMAT:
-            raise DifferentError(f"its format is {body['format']}, the newest known is {FORMAT}")
-        yield
-    except (DifferentError, KeyError) as error:
-        what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise _unreadable(path, body.get("pompc"), what) from error
+            if remove_damaged:
+                shutil.rmtree(path)
+        except (DifferentError, KeyError) as error:
+            what = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise _unreadable(path, body.get("pompc"), what) from error
+    return None
 
 
 def _unreadable(path: Path, writer: str | None, why: str) -> ConfigError:
@@ -240,31 +223,26 @@ def _version() -> str:
 
 
 def verified(path: Path) -> dict[str, Any]:
-    """Return what a checkpoint's head says, once every file has its checksum.
-
-    Raises:
-        DamagedError: naming the first file that differs.
-    """
+    """Return what a checkpoint's head says; raise DamagedError of the first file that differs."""
     body = _read(path)
-    for name, found in body["files"].items():
-        _require((path / name).exists() and files.checksum(path / name) == found, path / name)
+    for name, sha256 in body["files"].items():
+        _checked(path / name, sha256)
     return body
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
+    with suppress(OSError, ValueError, KeyError, TypeError):
         head = json.loads((path / _HEAD).read_text())
-        body = head["body"]
-        whole = head["sha256"] == _digest(body)
-    except (OSError, ValueError, KeyError, TypeError):
-        body, whole = {}, False
-    _require(whole, path / _HEAD)
-    return body
+        if head["sha256"] == _digest(head["body"]):
+            return head["body"]
+    raise DamagedError(f"{path / _HEAD} is damaged")
 
 
-def _require(whole: bool, path: Path) -> None:
-    if not whole:
+def _checked(path: Path, sha256: str) -> Path:
+    """Return a file's path; raise DamagedError unless its contents are those that were written."""
+    if not path.exists() or files.checksum(path) != sha256:
         raise DamagedError(f"{path} is damaged")
+    return path
 
 
 def _digest(body: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -30,13 +31,8 @@ def checksum(path: Path) -> str:
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays by name, so that the file is whole or not there."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with _replacing(path) as file:
         np.savez(file, allow_pickle=False, **arrays)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    sync_folder(path.parent)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -47,9 +43,16 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, so that it is the old one or the new one."""
+    with _replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of `path` once it is whole and on the disk."""
     partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with partial.open("wb") as file:
+        yield file
         file.flush()
         os.fsync(file.fileno())
     partial.rename(path)
@@ -73,11 +76,7 @@ def whole_lines(path: Path) -> str:
 
 @contextmanager
 def reporting_full_disk(folder: Path) -> Iterator[None]:
-    """Turn the system's error into a sentence.
-
-    Raises:
-        DiskFullError: where there is no room left on the disk of `folder`.
-    """
+    """Raise DiskFullError where the system says that the disk of `folder` has no room left."""
     try:
         yield
     except (OSError, ValueError) as error:  # Orbax reports it as a ValueError

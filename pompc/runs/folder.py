@@ -8,7 +8,7 @@ import io
 import json
 import os
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -48,8 +48,7 @@ ROOT = _CODE if (_CODE / _PAGE).exists() else Path.cwd()  # of what is written: 
 def open_run(config: Config, run_dir: Path) -> bool:
     """Make or check the folder of a run; return False if it holds this run, finished.
 
-    Raises:
-        ConfigError: if the folder holds another configuration.
+    Raise ConfigError if it holds another configuration.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     if (run_dir / _CONFIG).exists():
@@ -65,20 +64,16 @@ def write_config(run_dir: Path, config: Config) -> None:
 def cut_tables(run_dir: Path, env_step: int) -> None:
     """Cut off the rows of the tables that were written after a checkpoint at `env_step`."""
     for path in (run_dir / name for name in TABLES if (run_dir / name).exists()):
-        columns, rows = _read_rows(path)
-        kept = [row for row in rows if int(row["env_step"]) <= env_step]
-        if kept:
-            _write_rows(path, columns, kept)
+        table = _cells(path)
+        kept = table[table["env_step"].astype(int) <= env_step] if len(table) else table
+        if len(kept):
+            _write_cells(path, pd.DataFrame(kept))
         else:
             path.unlink()
 
 
 def read_config(run_dir: Path) -> Config:
-    """Read the configuration of a run.
-
-    Raises:
-        ConfigError: if the folder holds no run.
-    """
+    """Read the configuration of a run; raise ConfigError if the folder holds none."""
     path = Path(run_dir) / _CONFIG
     if not path.exists():
         raise ConfigError(f"{str(run_dir)!r} holds no run: there is no config.json in it")
@@ -158,53 +153,38 @@ def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             columns = next(csv.reader(file), [])
     added = [name for name in dict.fromkeys(chain(*rows)) if name not in columns]
     if added:
-        _write_rows(path, columns + added, _read_rows(path)[1] if columns else [])
+        table = _cells(path) if columns else pd.DataFrame()
+        _write_cells(path, table.reindex(columns=columns + added, fill_value=""))
     with path.open("a", newline="", encoding="utf-8") as file:
         csv.DictWriter(file, columns + added).writerows(rows)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _read_rows(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    """Return the columns and rows of a table, cells as they are; a torn last line is left out."""
-    reader = csv.DictReader(io.StringIO(files.whole_lines(path), newline=""))
-    rows = list(reader)
-    return list(reader.fieldnames or []), rows
+def _cells(path: Path) -> pd.DataFrame:
+    """Return a table with its cells as they are written, of no columns where it has no line."""
+    text = io.StringIO(files.whole_lines(path))
+    return (
+        pd.read_csv(text, dtype=str, keep_default_na=False) if text.getvalue() else pd.DataFrame()
+    )
 
 
-def _write_rows(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns)
-    writer.writeheader()
-    writer.writerows(rows)
-    files.write_text(path, text.getvalue())
+def _write_cells(path: Path, table: pd.DataFrame) -> None:
+    # With the line breaks that the `csv` module appends rows with.
+    files.write_text(path, table.to_csv(index=False, lineterminator="\r\n"))
 
 
 def load_runs(path: str | Path, settings: Collection[str] = ()) -> pd.DataFrame:
     """Return the evaluations below `path`, one row each, with the run's folder in `run`.
 
-    Every setting in which the agents of the runs differ is a column, too.
-
-    Args:
-        path: a run, or a folder that holds runs at any depth.
-        settings: names of those that are columns even where no agents differ.
-
-    Raises:
-        ConfigError: if there is none.
+    `path` is a run, or a folder that holds runs at any depth; raise ConfigError if there is none.
+    Every setting in which the agents of the runs differ is a column too, and so are `settings`.
     """
     return _load(Path(path), "returns.csv", read_table, settings)
 
 
 def load_metrics(path: str | Path, settings: Collection[str] = ()) -> pd.DataFrame:
-    """Return the rows of metrics.csv below `path`, with the columns that `load_runs` adds.
-
-    Args:
-        path: a run, or a folder that holds runs at any depth.
-        settings: as in `load_runs`.
-
-    Raises:
-        ConfigError: if there is none.
-    """
+    """Return the rows of metrics.csv below `path`; see `load_runs`, which takes the same."""
     return _load(Path(path), "metrics.csv", _read_metrics, settings)
 
 
@@ -250,8 +230,7 @@ def load_episodes(run_dir: str | Path) -> pd.DataFrame:
     Columns: `agent`, numbered as its rows in returns.csv; `task, method, lam, prior, seed` and
     `env_step` of the evaluation; `episode`, `decision` (both from 0) and `reward`.
 
-    Raises:
-        MissingError: if the folder holds no evaluation, or one of an earlier version.
+    Raise MissingError if the folder holds no evaluation, or one of an earlier version.
     """
     path = Path(run_dir) / EPISODES
     stored = files.read_arrays(path) if path.exists() else {}

@@ -24,11 +24,7 @@ _GLANCES = 10  # tenths of a second that `is_held`, which locks for an instant, 
 
 @contextmanager
 def held(run_dir: Path) -> Iterator[None]:
-    """Hold a run's folder.
-
-    Raises:
-        ConfigError: if another process holds it, or its file system has no locks.
-    """
+    """Hold a run's folder; raise ConfigError if another process does, or if no lock works there."""
     path = run_dir / _NAME
     with _locked(path) as file:
         file.truncate(0)
@@ -68,15 +64,10 @@ def _locked(path: Path) -> IO[str]:
                 "file system with locks"
             ) from error
         file.close()
-    raise ConfigError(
-        f"{str(path.parent)!r} is held by {_holder(path)}: wait until it ends, or choose another "
-        "run_dir"
-    )
-
-
-def _holder(path: Path) -> str:
-    """Return who wrote the file, for people."""
-    with suppress(OSError, ValueError, KeyError):
+    holder = "another process"
+    with suppress(OSError, ValueError, KeyError):  # until its holder wrote it, the file is empty
         known = json.loads(path.read_text())
-        return f"process {known['pid']} on {known['host']}"
-    return "another process"
+        holder = f"process {known['pid']} on {known['host']}"
+    raise ConfigError(
+        f"{str(path.parent)!r} is held by {holder}: wait until it ends, or choose another run_dir"
+    )

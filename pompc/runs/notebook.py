@@ -30,9 +30,7 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
     left alone unless they have a parameter's name. Without `run_dir`, a run goes where papermill
     writes the executed page.
 
-    Raises:
-        ConfigError: for unknown names, values that are not allowed, or a page whose folder nothing
-            tells.
+    Raise ConfigError for unknown names, values that are not allowed, or an unknown folder.
     """
     given = {
         name: value
@@ -42,12 +40,12 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
         and name not in ("In", "Out")  # IPython's own
         and (name in _PARAMETERS or isinstance(plain(value), _VALUES))
     }
-    injected = [given.pop(name, None) for name in ("PAPERMILL_OUTPUT_PATH", "PAPERMILL_INPUT_PATH")]
-    run_dir = given.pop("run_dir", None)
+    given.pop("PAPERMILL_INPUT_PATH", None)
+    page, run_dir = given.pop("PAPERMILL_OUTPUT_PATH", None), given.pop("run_dir", None)
     if not isinstance(run_dir, (str, int, os.PathLike, type(None))):
         raise ConfigError(f"run_dir must be a folder, not {run_dir!r}")
     config = Config(**given)
-    return config, Path(str(run_dir)) if run_dir else _page_folder(injected[0], names)
+    return config, Path(str(run_dir)) if run_dir else _page_folder(page, names)
 
 
 def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:

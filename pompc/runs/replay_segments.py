@@ -17,7 +17,7 @@ from pompc.algorithm.maths import Gaussian
 from pompc.algorithm.replay import Replay
 
 Arrays = dict[str, np.ndarray]
-_COUNTERS = ("starts", "rows", "complete", "first", "opened")
+_COUNTERS, _OF_RETURNS = ("starts", "rows", "complete", "first", "opened"), ("so_far", "best")
 
 
 class Mark(NamedTuple):
@@ -29,11 +29,11 @@ class Mark(NamedTuple):
 
 def marks(buffers: tuple[Replay, ...]) -> list[Mark]:
     """Return where the buffers of all agents stand."""
-    found = []
-    for buffer in buffers:
-        rows, opened = np.atleast_1d(buffer.rows), np.atleast_1d(buffer.opened)
-        found += [Mark(int(r), int(o)) for r, o in zip(rows, opened, strict=True)]
-    return found
+    return [
+        Mark(int(rows), int(opened))
+        for buffer in buffers
+        for rows, opened in zip(*map(np.atleast_1d, (buffer.rows, buffer.opened)), strict=True)
+    ]
 
 
 def new_rows(buffers: tuple[Replay, ...], since: Iterable[Mark]) -> Arrays:
@@ -59,10 +59,10 @@ def counters(buffers: tuple[Replay, ...]) -> Arrays:
     """Return what stands whole in each checkpoint, by agent."""
     arrays: Arrays = {}
     for agent, buffer in enumerate(_agents(buffers)):
-        arrays |= {f"{agent}.{name}": np.asarray(getattr(buffer, name)) for name in _COUNTERS}
+        whole = {name: getattr(buffer, name) for name in _COUNTERS}
         if buffer.returns is not None:
-            arrays[f"{agent}.so_far"] = np.asarray(buffer.returns.so_far)
-            arrays[f"{agent}.best"] = np.asarray(buffer.returns.best)
+            whole |= {name: getattr(buffer.returns, name) for name in _OF_RETURNS}
+        arrays |= {f"{agent}.{name}": np.asarray(value) for name, value in whole.items()}
     return arrays
 
 
@@ -98,7 +98,7 @@ def _counted(agent: Replay, number: int, counted: Arrays) -> Replay:
     agent = agent._replace(**{name: counted[f"{number}.{name}"] for name in _COUNTERS})
     if agent.returns is None:
         return agent
-    scalars = {name: counted[f"{number}.{name}"] for name in ("so_far", "best")}
+    scalars = {name: counted[f"{number}.{name}"] for name in _OF_RETURNS}
     return agent._replace(returns=agent.returns._replace(**scalars))
 
 

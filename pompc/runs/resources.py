@@ -23,6 +23,7 @@ _MEMORY_FILES = (
     ("memory.max", "memory.current", ""),
     ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
 )
+_CACHED = "active", "inactive"
 
 
 class Needs(NamedTuple):
@@ -37,11 +38,7 @@ class Needs(NamedTuple):
 def needs(agents: int, replay: int, in_host_memory: bool, groups: int) -> Needs:
     """Return what a run needs whose agents and full replay buffers take so many bytes.
 
-    Args:
-        agents: bytes of their states.
-        replay: bytes of their buffers.
-        in_host_memory: whether the buffers lie there.
-        groups: of agents, each with programs of its own, that run on a CPU.
+    Each of the `groups` of agents, 0 on a GPU, has programs of its own that run on a CPU.
     """
     return Needs(
         disk=(KEPT + 1) * agents + (CHAIN + 1) * replay,
@@ -52,11 +49,7 @@ def needs(agents: int, replay: int, in_host_memory: bool, groups: int) -> Needs:
 
 
 def check(folder: Path, needed: Needs) -> None:
-    """Compare with what is free.
-
-    Raises:
-        ConfigError: where a run could not end for want of room.
-    """
+    """Raise ConfigError where a run could not end for want of room."""
     for what, need, free in (
         (f"disk of {str(folder)!r}", needed.disk_at_least, shutil.disk_usage(folder).free),
         ("memory", needed.memory, free_memory()),
@@ -107,10 +100,8 @@ def _free_in(group: Path) -> float:
     for limit, used, prefix in _MEMORY_FILES:
         if (most := _read(group / limit).strip()).isdigit():
             counted = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-            cached = (
-                int(counted.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")
-            )
-            return int(most) - int(_read(group / used)) + sum(cached)
+            cached = sum(int(counted.get(f"{prefix}{kind}_file", 0)) for kind in _CACHED)
+            return int(most) - int(_read(group / used)) + cached
     return math.inf
 
 

@@ -18,12 +18,10 @@ class Interrupted(SystemExit):
     """
 
     def __init__(self, name: str, message: str) -> None:
-        """Keep the exit code and the sentence."""
         super().__init__(EXIT_CODES[name])
         self.message = message
 
     def __str__(self) -> str:
-        """Return the sentence."""
         return self.message
 
 
@@ -35,12 +33,10 @@ class Interruption:
     """
 
     def __init__(self) -> None:
-        """Note nothing yet."""
         self.received: str | None = None
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take over the signals."""
         if threading.current_thread() is threading.main_thread():
             for name in EXIT_CODES:
                 number = getattr(signal, name)
@@ -48,7 +44,6 @@ class Interruption:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Give the signals back."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

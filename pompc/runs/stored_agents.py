@@ -41,25 +41,19 @@ def read_agents(
 ) -> tuple[AgentState, ...]:
     """Read agents of this or an earlier version, padded and placed as the arrays of `like`.
 
-    Raises:
-        DifferentError: naming the arrays that differ and have no default in `STARTS`.
+    Raise DifferentError, with the names of arrays that differ and have no default in `STARTS`.
     """
     shapes = cut_padding(
         like, population, lambda leaf, n: ShapeDtypeStruct((n, *leaf.shape[1:]), leaf.dtype)
     )
     found = _named(_read(path))
-    parts = {tuple(name.split(".")[:2]) for name in found}  # number of the group, part
-    absent = [
-        [part for part in STARTS if (str(number), part) not in parts] for number in range(len(like))
-    ]
-    wanted = tuple(
-        state._replace(**dict.fromkeys(["hypers", *missing]))
-        for state, missing in zip(shapes, absent, strict=True)
-    )
+    parts = {name.split(".")[1] for name in found}  # names begin with the number of the group
+    missing = [part for part in STARTS if part not in parts]
+    wanted = tuple(state._replace(**dict.fromkeys(["hypers", *missing])) for state in shapes)
     _require_same(found, _named(wanted))
     own = jax.tree_util.tree_map_with_path(lambda keys, _: found[_name(keys)], wanted)
     states = []
-    for state, missing, group in zip(own, absent, population.groups, strict=True):
+    for state, group in zip(own, population.groups, strict=True):
         weights = [hypers(config) for config in group.agents]
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *weights)
         whole = state._replace(hypers=stacked if len(weights) > 1 else weights[0])
@@ -78,8 +72,7 @@ def write_networks(path: Path, state: AgentState) -> None:
 def read_networks(path: Path, like: AgentState, config: Config) -> AgentState:
     """Read an agent that can act, shaped as `like`; what only training needs is 0.
 
-    Raises:
-        DifferentError: naming the arrays that differ.
+    Raise DifferentError, with the names of arrays that differ.
     """
     found = files.read_arrays(path)
     wanted = {part: getattr(like, part) for part in _ACTING}

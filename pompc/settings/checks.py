@@ -83,10 +83,7 @@ def _check_combinations(config: Any) -> None:
 def convert(name: str, value: Any, kind: str) -> Any:
     """Return a value from a notebook, a file or NumPy as its `kind`: str, int, float or bool.
 
-    Numbers may be written as text: YAML reads 1e6 as such.
-
-    Raises:
-        ConfigError: if the value is of another type.
+    Numbers may be written as text: YAML reads 1e6 as such. Raise ConfigError for another type.
     """
     found = plain(value)
     try:

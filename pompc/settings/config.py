@@ -32,23 +32,22 @@ class Config(Fields):
     Lists of `method`, `lam` or `prior`, or `seeds` greater than 1, make a population: `agents`
     then holds the configuration of each agent, and those settings are tuples.
 
-    Raises:
-        ConfigError: with one sentence that names the bad value, what is allowed, and the nearest
-            match.
+    A bad value raises ConfigError, which names it, what is allowed, and the nearest match.
     """
 
     def __init__(self, task: str = "cartpole-swingup", **settings: Any) -> None:
-        _check_names(settings)
+        for name in settings:
+            if name not in _DEFAULTS and name not in _RETIRED:
+                raise ConfigError(f"unknown parameter {name!r}{nearest(name, _DEFAULTS)}")
         settings = settings | {"preset": _resolve_preset(settings.get("preset", "auto"))}
         task = envs.check_task(convert("task", task, "str"))
-        settings = _without_retired(task, settings)
+        for name, only in retired_values(task).items():
+            if (given := settings.pop(name, only)) != only:
+                raise ConfigError(f"{name} is {given!r} but must be {only} for {task}")
         points = grid.points(settings, _DEFAULTS)
         if len(points) > 1:
             one = settings | {"seeds": 1}
-            self._adopt(
-                [Config(task, **(one | point)) for point in points],
-                seeds=len({point["seed"] for point in points}),
-            )
+            self._adopt([Config(task, **(one | point)) for point in points])
         else:
             self._resolve(task, settings | points[0])
 
@@ -60,14 +59,14 @@ class Config(Fields):
         check(self)
         object.__setattr__(self, "_agents", ())
 
-    def _adopt(self, agents: Sequence[Config], seeds: int) -> None:
+    def _adopt(self, agents: Sequence[Config]) -> None:
         """Set the fields of a population: its first agent's, and tuples for the grid."""
         for name in _DEFAULTS:
             value = getattr(agents[0], name)
             if name in grid.AXES:
                 value = tuple(dict.fromkeys(getattr(agent, name) for agent in agents))
             object.__setattr__(self, name, value)
-        object.__setattr__(self, "seeds", seeds)
+        object.__setattr__(self, "seeds", len({agent.seed for agent in agents}))
         object.__setattr__(self, "_agents", tuple(agents))
 
     @property
@@ -88,7 +87,11 @@ class Config(Fields):
 
     def to_json(self) -> str:
         """Return the configuration as JSON, of a population as a list of its agents' ones."""
-        values = [_plain(agent) for agent in self.agents]
+        # JSON has no infinity: it becomes the string "inf".
+        values = [
+            dataclasses.asdict(agent) | {"lam": "inf" if math.isinf(agent.lam) else agent.lam}
+            for agent in self.agents
+        ]
         return json.dumps(values if len(values) > 1 else values[0], indent=2) + "\n"
 
     @classmethod
@@ -99,7 +102,7 @@ class Config(Fields):
             return cls(**values)
         agents = [cls(**agent) for agent in values]
         population = cls.__new__(cls)
-        population._adopt(agents, len({agent.seed for agent in agents}))
+        population._adopt(agents)
         return population
 
 
@@ -121,26 +124,6 @@ def _defaults(task: str, method: str, preset: str) -> dict[str, Any]:
     if values["seeding_decisions"] is None:
         values["seeding_decisions"] = 5_000 // repeat
     return {**values, **METHODS[method].settings}
-
-
-def _plain(config: Config) -> dict[str, Any]:
-    """Return one agent's fields as JSON holds them; infinity becomes the string "inf"."""
-    values = dataclasses.asdict(config)
-    return values | {"lam": "inf" if math.isinf(config.lam) else config.lam}
-
-
-def _check_names(settings: Mapping[str, Any]) -> None:
-    for name in settings:
-        if name not in _DEFAULTS and name not in _RETIRED:
-            raise ConfigError(f"unknown parameter {name!r}{nearest(name, _DEFAULTS)}")
-
-
-def _without_retired(task: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Leave out settings of earlier versions. Raise ConfigError if one has another value."""
-    for name, only in retired_values(task).items():
-        if settings.get(name, only) != only:
-            raise ConfigError(f"{name} is {settings[name]!r} but must be {only} for {task}")
-    return {name: value for name, value in settings.items() if name not in _RETIRED}
 
 
 def _resolve_preset(preset: str) -> str:

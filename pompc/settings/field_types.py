@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 
@@ -41,21 +41,19 @@ class Setting(NamedTuple):
     per_agent: bool  # agents of one program may differ in it: it reaches them as an array
 
 
-def setting(default: Any, meaning: str, paper: str = "", *, per_agent: bool = False) -> Any:
-    """Make a field. Its default is the paper's value, or None where the task decides."""
-    return _field(default, Setting(meaning, paper, option=False, per_agent=per_agent))
+def setting(
+    default: Any, meaning: str, paper: str = "", *, option: bool = False, per_agent: bool = False
+) -> Any:
+    """Make a field. Its default is the paper's value, or None where the task decides.
 
-
-def option(default: Any, meaning: str, paper: str = "", *, per_agent: bool = False) -> Any:
-    """Make a field for a choice whose default is how the code was before it could be chosen.
-
-    At its default it is left out of a job's name, so that a new option renames no job.
+    The default of an `option` is how the code was before it could be chosen: there it is left out
+    of a job's name, so that a new option renames no job.
     """
-    return _field(default, Setting(meaning, paper, option=True, per_agent=per_agent))
-
-
-def _field(default: Any, about: Setting) -> Any:
+    about = Setting(meaning, paper, option, per_agent)
     return dataclasses.field(default=default, metadata={"setting": about})
+
+
+option = partial(setting, option=True)
 
 
 def settings_of(configuration: Any) -> dict[str, Setting]:

@@ -25,15 +25,9 @@ def listed(value: Any) -> list[Any]:
 def points(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return `method`, `lam`, `prior` and `seed` of every agent that the settings ask for.
 
-    A method that fixes λ or its prior ignores the list of the others. λ = 0 reads no prior, so
-    that a list of priors adds no agents there.
-
-    Args:
-        settings: what was given by name.
-        defaults: the value of every setting that was not.
-
-    Raises:
-        ConfigError: for an unknown method, an empty list, or a value that no method takes.
+    `defaults` hold the value of every setting that was not given. A method that fixes λ or its
+    prior ignores the list of the others. λ = 0 reads no prior, so that a list of priors adds no
+    agents there. Raise ConfigError for an unknown method, an empty list, or what no method takes.
     """
     given = {name: listed(settings.get(name, defaults[name])) for name in AXES}
     given["lam"] = [convert("lam", value, "float") for value in given["lam"]]
@@ -46,8 +40,8 @@ def points(settings: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[dic
     seeds = [first + index for index in range(max(count, 1))]  # fewer than 1: refused later
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
     for method in given["method"]:
-        lams, priors = (_values(name, given, settings, method) for name in ("lam", "prior"))
-        for lam, prior, seed in product(lams, priors, seeds):
+        axes = (_values(name, given, settings, method) for name in ("lam", "prior"))
+        for lam, prior, seed in product(*axes, seeds):
             reads_prior = lam != 0 or _reads_prior(method, settings)
             identity = (method, lam, prior if reads_prior else None, seed)
             found.setdefault(identity, {"method": method, "lam": lam, "prior": prior, "seed": seed})

@@ -33,8 +33,8 @@ def act(
 ) -> tuple[Learners, Any]:
     """Let every agent store what it learned of the world and act; actions `[P, A]`."""
     program = programs.act_seeding if seeding else programs.act
-    memories, buffers, actions = program(*learners, *feedback)
-    return Learners(remember(learners.states, memories), buffers), actions
+    *changed, actions = program(*learners, *feedback)
+    return remember(learners.states, *changed), actions
 
 
 def decide(
@@ -71,8 +71,7 @@ def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray)
     """Forget the present episodes of the environments that failed, bool `[P]`."""
     if not failed.any():
         return learners
-    memories, buffers = programs.discard_episode(*learners, failed)
-    return Learners(remember(learners.states, memories), buffers)
+    return remember(learners.states, *programs.discard_episode(*learners, failed))
 
 
 def close_episodes(
@@ -84,5 +83,4 @@ def close_episodes(
         return learners
     end = programs.end_seeding_episode if seeding else programs.end_episode
     outcome = result.reward, result.terminated, result.final_observation
-    memories, buffers = end(*learners, *outcome, done)
-    return Learners(remember(learners.states, memories), buffers)
+    return remember(learners.states, *end(*learners, *outcome, done))

@@ -39,8 +39,7 @@ def evaluation_seeds(config: Config, episodes: int) -> list[int]:
 
 
 def _seeds(config: Config, stream: int, count: int) -> list[int]:
-    sequence = np.random.SeedSequence(config.seed, spawn_key=(stream,))
-    return [int(seed) for seed in sequence.generate_state(count)]
+    return np.random.SeedSequence(config.seed, spawn_key=(stream,)).generate_state(count).tolist()
 
 
 class Evaluation(NamedTuple):
@@ -67,20 +66,18 @@ def save_episodes(path: Path, env_step: int, evaluation: Evaluation) -> None:
 
 
 class Evaluator:
-    """Evaluates a population in environments of its own, `N` episodes an agent."""
+    """Evaluates a population, `N` episodes an agent, in environments made anew each time."""
 
     def __init__(self, programs: Programs, episodes: int) -> None:
-        """Keep what every evaluation needs; environments are made anew for each."""
         self._programs, self._episodes = programs, episodes
         self._agents = programs.population.agents
         self._seeds = np.array([evaluation_seeds(config, episodes) for config in self._agents])
 
     def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate the planner without exploration noise."""
-        world = self._programs.population.world
-        keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(
-            initial_arguments(self._programs.population)[0]
-        )
+        population = self._programs.population
+        world, (own, _) = population.world, initial_arguments(population)
+        keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(own)
         means = jnp.zeros((*self._seeds.shape, world.config.horizon, world.action_dim))
         decision = 0
 
@@ -112,13 +109,10 @@ def first_episodes(
     act: Callable[[np.ndarray, np.ndarray], Array | np.ndarray],
     seeds: np.ndarray,
 ) -> Evaluation:
-    """Run every environment to the end of its first episode.
+    """Run every environment of `P` agents, `N` each, to the end of its first episode.
 
-    Args:
-        vector: environments of `P` agents, `N` each.
-        act: a function of observations `[P, N, O]` and of where they are the first of an episode,
-            bool `[P, N]`, that returns actions `[P, N, A]`.
-        seeds: of the environments, `[P, N]`.
+    `act` maps observations `[P, N, O]`, and where they are the first of an episode, bool `[P, N]`,
+    to actions `[P, N, A]`; `seeds [P, N]` are the environments'.
     """
     observation = vector.reset()
     running, first = np.ones((2, vector.count), bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 Rows = list[dict[str, Any]]  # one an agent
 Hook = Callable[[Rows], object]  # what it returns is not looked at
@@ -15,10 +15,3 @@ class Stop(Exception):  # noqa: N818
 
 def ignore(rows: Rows) -> None:
     """Do nothing with the rows of a table."""
-
-
-class Hooks(NamedTuple):
-    """What is called after each table was written to."""
-
-    on_log: Hook = ignore
-    on_evaluate: Hook = ignore

@@ -22,10 +22,8 @@ class NonFiniteError(SaidError, RuntimeError):
 
 def outside_bins(config: Config) -> str:
     """Return the warning that values cannot be learned: which bins there are, and what to set."""
-    low, high = (
-        math.copysign(math.expm1(abs(bound)), bound)
-        for bound in (config.symlog_min, config.symlog_max)
-    )
+    bounds = config.symlog_min, config.symlog_max
+    low, high = (math.copysign(math.expm1(abs(bound)), bound) for bound in bounds)
     return (
         f"targets of the values lie outside the bins, {low:,.0f} to {high:,.0f}, and cannot be "
         f"learned: pay smaller rewards, or set symlog_min (now {config.symlog_min:g}) and "
@@ -35,16 +33,12 @@ def outside_bins(config: Config) -> str:
 
 
 class Log:
-    """Means of the metrics between rows of metrics.csv, and where the time went."""
+    """Means of the metrics between rows of metrics.csv, and where the time went.
+
+    Metrics that a group does not have stay empty; `note` prints a line.
+    """
 
     def __init__(self, programs: Programs, folder: Path, note: Callable[[str], None]) -> None:
-        """Start the first interval; metrics that a group does not have stay empty.
-
-        Args:
-            programs: the programs of the population.
-            folder: the run's.
-            note: prints a line.
-        """
         self._note, self._warned = note, False
         self._names, self._path = programs.metric_names(), folder / "metrics.csv"
         self._instruments = programs.instrument_names
@@ -52,7 +46,8 @@ class Log:
         self.rate = 0.0  # decisions a second of the whole population, over the last interval
         self._agents = len(programs.population.agents)
         self.discarded = np.zeros(self._agents, np.int64)  # episodes whose environment failed
-        self._running: tuple[int, Sequence[jax.Array]] | None = None
+        self._decision = 0  # that `running` is of
+        self.running: Sequence[jax.Array] | None = None  # the newest metrics, not looked at yet
         self._clear()
 
     def _clear(self) -> None:
@@ -66,25 +61,14 @@ class Log:
     def add(self, decision: int, metrics: Sequence[jax.Array]) -> None:
         """Add the metrics `[G, M]` of each group from one update, which may still be running."""
         self.settle()
-        self._running = decision, metrics
-
-    @property
-    def running(self) -> Sequence[jax.Array] | None:
-        """The metrics of the newest update, which were not looked at yet."""
-        return self._running and self._running[1]
+        self._decision, self.running = decision, metrics
 
     def settle(self) -> None:
-        """Wait for the newest update and look at its metrics.
-
-        Raises:
-            NonFiniteError: if one is NaN or infinite.
-        """
-        if self._running is None:
+        """Wait for the newest update and `check` its metrics."""
+        if self.running is None:
             return
-        decision, metrics = self._running
-        self._running = None
-        found = jax.device_get(metrics)
-        self.check(decision, found, self._names)
+        found, self.running = jax.device_get(self.running), None
+        self.check(self._decision, found, self._names)
         for total, values in zip(self._sums, found, strict=True):
             total += values
         self._updates += 1
@@ -92,11 +76,7 @@ class Log:
     def check(
         self, decision: int, metrics: Sequence[np.ndarray], names: Sequence[tuple[str, ...]]
     ) -> None:
-        """Warn once if targets lie outside the bins.
-
-        Raises:
-            NonFiniteError: naming the first term that is NaN or infinite.
-        """
+        """Warn once if targets lie outside the bins; raise NonFiniteError of a NaN or infinity."""
         for group, values, terms in zip(self._groups, metrics, names, strict=True):
             bad = np.argwhere(~np.isfinite(values))
             if len(bad):
@@ -140,10 +120,7 @@ class Log:
     ) -> list[dict[str, Any]]:
         """Append one row an agent, then start the next interval; return the rows.
 
-        Args:
-            decision: the number of decisions made.
-            action_repeat: environment steps of a decision.
-            measured: instruments `[G, M]` of each group, None before learning.
+        `measured` are instruments `[G, M]` of each group, None before learning.
         """
         self.settle()
         total = self._seconds.sum()
@@ -154,9 +131,7 @@ class Log:
             "decision": decision,
             "agent": 0,
             "decisions_per_s": round(self.rate, 2),
-            "plan_share": shares[0],
-            "environment_share": shares[1],
-            "update_share": shares[2],
+            **dict(zip(("plan_share", "environment_share", "update_share"), shares, strict=True)),
         }
         rows: list[dict[str, Any]] = []
         seen = None if measured is None else jax.device_get(measured)

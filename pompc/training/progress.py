@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
 from pompc.runs.resources import gigabytes
@@ -33,9 +33,9 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
 
 def _idle(agents: int, facts: Mapping[str, Any]) -> str:
     """Return a line on devices that do not share the agents, if there are any."""
-    if agents == 1 or facts["agent_devices"] == facts["local_devices"]:
-        return ""
     used, all_of_them = facts["agent_devices"], facts["local_devices"]
+    if agents == 1 or used == all_of_them:
+        return ""
     return (
         f"the agents share {used} of {all_of_them} devices: seeds that {all_of_them} divides "
         "would use all\n"
@@ -47,51 +47,44 @@ def _agents(config: Config) -> str:
     if len(config.agents) == 1:
         return f"{config.method}, lam {config.lam:g}, prior {config.prior}, seed {config.seed}"
     lams = ", ".join(f"{lam:g}" for lam in config.lam)
-    seeds = (
-        f"{config.seeds} seeds from {config.seed}" if config.seeds > 1 else (f"seed {config.seed}")
-    )
+    several = f"{config.seeds} seeds from" if config.seeds > 1 else "seed"
     return (
         f"{len(config.agents)} agents ({', '.join(config.method)}; lam {lams}; prior "
-        f"{', '.join(config.prior)}; {seeds})"
+        f"{', '.join(config.prior)}; {several} {config.seed})"
     )
 
 
 class Progress:
-    """A progress bar with return, decisions a second and time left, or plain lines."""
+    """A progress bar with decisions a second and time left, on a terminal only, and lines."""
 
     def __init__(self, config: Config) -> None:
-        """Show a bar only where standard error is a terminal."""
-        self._config = config
-        self._bar = tqdm(total=config.decisions, unit="decision") if sys.stderr.isatty() else None
+        self._bar = tqdm(total=config.decisions, unit="decision", disable=None)
 
     def move(self, decision: int, rate: float) -> None:
         """Show that `decision` decisions are done, `rate` a second."""
-        if self._bar is not None:
-            self._bar.update(decision - self._bar.n)
-            self._bar.set_postfix_str(f"{rate:.1f} decisions/s", refresh=False)
+        self._bar.update(decision - self._bar.n)
+        self._bar.set_postfix_str(f"{rate:.1f} decisions/s", refresh=False)
 
     def note(self, text: str) -> None:
         """Print one line."""
-        tqdm.write(text) if self._bar is not None else print(text, flush=True)
+        tqdm.write(text)
+        sys.stdout.flush()
 
     def evaluated(self, rows: Sequence[Mapping[str, Any]], rate: float) -> None:
         """Show the newest evaluation: a line for agents that differ in their seed only."""
-        kinds: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-        for row in rows:
-            kinds.setdefault((row["method"], row["lam"], row["prior"]), []).append(row)
-        for (method, lam, prior), found in kinds.items():
-            name = f"  {method} lam {lam:g} {prior}" if len(kinds) > 1 else ""
-            self.note(self._line(found, rate) + name)
+        kinds = pd.DataFrame(rows).groupby(["method", "lam", "prior"], sort=False)
+        for _, found in kinds:
+            first = found.iloc[0]
+            name = f"  {first['method']} lam {first['lam']:g} {first['prior']}"
+            self.note(self._line(found, rate) + (name if len(kinds) > 1 else ""))
 
-    def _line(self, rows: Sequence[Mapping[str, Any]], rate: float) -> str:
+    def _line(self, rows: pd.DataFrame, rate: float) -> str:
         """Return a line on the mean over seeds, with decisions a second of each agent."""
-        first = rows[0]
-        returns, policies = (
-            fmean(row[name] for row in rows) for name in ("return", "return_policy")
-        )
-        left = (self._config.decisions - first["decision"]) / rate if rate else None
+        first, mean = rows.iloc[0], rows[["return", "return_policy"]].mean()
+        left = (self._bar.total - first["decision"]) / rate if rate else None
         return (
-            f"step {first['env_step']:>8,}  return {returns:8.1f}  policy alone {policies:8.1f}"
+            f"step {first['env_step']:>8,}  return {mean['return']:8.1f}  "
+            f"policy alone {mean['return_policy']:8.1f}"
             + (f"  (mean of {len(rows)} seeds)" if len(rows) > 1 else "")
             + f"  {first['wall_s']:7.1f} s"
             + (f"  {rate:6.1f} decisions/s, {duration(left)} left" if left else "")
@@ -99,9 +92,8 @@ class Progress:
 
     def close(self) -> None:
         """Complete the bar."""
-        if self._bar is not None:
-            self._bar.update(self._config.decisions - self._bar.n)
-            self._bar.close()
+        self._bar.update(self._bar.total - self._bar.n)
+        self._bar.close()
 
 
 def duration(seconds: float) -> str:

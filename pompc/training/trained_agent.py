@@ -22,10 +22,9 @@ from pompc.training.evaluation import Evaluator
 
 
 class Agent:
-    """A trained agent that acts on single observations, planning anew at each."""
+    """A trained agent of `load_agent`, which plans anew at each single observation."""
 
     def __init__(self, group: Group, states: AgentState) -> None:
-        """Use `load_agent` instead."""
         self.config, self._states = group.agents[0], (states,)
         self._programs = make_programs(Population((group,)))
         self._world = group.world
@@ -37,20 +36,15 @@ class Agent:
         self._mean, self._key = jnp.zeros(shape), jax.random.PRNGKey(seed)
 
     def act(self, observation: np.ndarray, planner: bool = True) -> np.ndarray:
-        """Return the action `[A]` in [-1, 1] at an observation `[O]`.
+        """Return the action `[A]` in [-1, 1] at an observation `[O]` of `pompc.make_env`.
 
-        Args:
-            observation: float, `[O]`, as `pompc.make_env` returns it.
-            planner: False asks the sampling policy π_s alone.
-
-        Raises:
-            ValueError: if the observation has another shape, or holds numbers that the networks
-                cannot take, such as NaN or 1e30. The plan before it is kept.
+        Without the `planner` it is that of the sampling policy π_s alone. Raise ValueError if the
+        observation has another shape, or holds numbers that the networks cannot take, such as NaN
+        or 1e30; the plan before it is kept.
         """
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite
             seen = np.asarray(observation, np.float32)
-        if seen.shape != (self._world.observation_dim,):
-            expected = (self._world.observation_dim,)
+        if seen.shape != (expected := (self._world.observation_dim,)):
             raise ValueError(f"the observation has shape {seen.shape}, not {expected}")
         key, mean = self._key, self._mean
         if planner:
@@ -69,16 +63,11 @@ class Agent:
 
 
 def load_agent(run_dir: str | Path, agent: int = 0) -> Agent:
-    """Load the newest checkpoint of a run, of a population agent number `agent`.
-
-    Where no checkpoint is, a folder that `export_agent` wrote is loaded as well.
+    """Load an agent from a run's newest checkpoint, or from a folder that `export_agent` wrote.
 
     The agents of a population are numbered as their rows in metrics.csv and in each evaluation
-    of returns.csv.
-
-    Raises:
-        ConfigError: if the folder holds no run, or the run no such agent.
-        MissingError: if the run has no checkpoint yet.
+    of returns.csv. Raise ConfigError if the folder holds no run, or the run no such agent;
+    MissingError if the run has no checkpoint yet.
     """
     return Agent(*_alone(Path(run_dir), agent))
 
@@ -87,11 +76,9 @@ def export_agent(run_dir: str | Path, folder: str | Path, agent: int = 0) -> Pat
     """Write what one trained agent needs to act into a folder of its own.
 
     The folder holds its configuration, where it comes from, and its networks as NumPy arrays:
-    `load_agent` and `evaluate` take it as they take a run.
-
-    Raises:
-        ConfigError: if `run_dir` holds no run, the run no such agent, or `folder` a run already.
-        MissingError: if the run has no checkpoint yet.
+    `load_agent` and `evaluate` take it as they take a run. Raise ConfigError if `run_dir` holds
+    no run, the run no such agent, or `folder` a run already; MissingError if the run has no
+    checkpoint yet.
     """
     source, target = Path(run_dir), Path(folder)
     if (target / "config.json").exists():
@@ -132,9 +119,8 @@ def population_of(config: Config) -> Population:
 def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
     """Evaluate the newest checkpoint of a run anew, or an agent that `export_agent` wrote.
 
-    Returns:
-        One row an agent and episode: `agent, method, lam, prior, seed, episode, return,
-        return_policy`.
+    Return a row an agent and episode: `agent, method, lam, prior, seed, episode, return,
+    return_policy`.
     """
     population, states = _restore(Path(run_dir))
     evaluator = Evaluator(make_programs(population), episodes)
@@ -152,12 +138,8 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
     """Record an agent's first episode of the newest evaluation as an mp4.
 
     It is one of the episodes whose mean stands in returns.csv; by default the video lands in
-    `run_dir/video.mp4`.
-
-    Raises:
-        ConfigError: if the folder holds no run.
-        MissingError: if the run has not evaluated yet.
-        VideoError: if nothing can be rendered, with the cause.
+    `run_dir/video.mp4`. Raise ConfigError if the folder holds no run, MissingError if the run has
+    not evaluated yet, VideoError with the cause if nothing can be rendered.
     """
     config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
     if not stored.exists():

@@ -24,7 +24,7 @@ from pompc.runs.signals import Interrupted, Interruption
 from pompc.settings.config import Config
 from pompc.training.decision import close_episodes, decide, discard_episodes, first_feedback
 from pompc.training.evaluation import Evaluator, save_episodes, training_seed
-from pompc.training.hooks import Hook, Hooks, Rows, Stop, ignore
+from pompc.training.hooks import Hook, Rows, Stop, ignore
 from pompc.training.log import Log
 from pompc.training.progress import Progress, first_line
 
@@ -34,19 +34,15 @@ LOG_INTERVAL = 500  # decisions between rows of metrics.csv
 def train(
     config: Config, run_dir: str | Path, on_log: Hook = ignore, on_evaluate: Hook = ignore
 ) -> None:
-    """Train the agents of a configuration; leave tables and checkpoints in `run_dir`.
+    """Train one agent or a population; leave tables and checkpoints in `run_dir`.
 
     A finished run of the same configuration is left alone; an unfinished one goes on from its
     newest checkpoint.
 
-    Args:
-        config: of one agent, or of a population.
-        run_dir: folder of the run, made if it is not there.
-        on_log: called with the rows that were appended to metrics.csv, a dictionary an agent, with
-            `method, lam, prior, seed` besides.
-        on_evaluate: called with the rows that were appended to returns.csv, with `agent` besides.
-            Both may raise `pompc.Stop`, which ends the run as finished. Any other exception ends
-            it as an error does. Either way there is a checkpoint.
+    `on_log` is called with the rows that were appended to metrics.csv, a dictionary an agent, with
+    `method, lam, prior, seed` besides; `on_evaluate` with those of returns.csv, with `agent`
+    besides. Both may raise `pompc.Stop`, which ends the run as finished. Any other exception ends
+    it as an error does. Either way there is a checkpoint.
 
     Raises:
         ConfigError: if `run_dir` holds another configuration or is held by a live process, or if
@@ -72,7 +68,7 @@ def train(
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, population, vector, folder, Hooks(on_log, on_evaluate)).run(interruption)
+        _Training(config, population, vector, folder, on_log, on_evaluate).run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -91,11 +87,14 @@ def update_due(config: Config, decision: int) -> bool | None:
 class _Training:
     """One run: the programs, the environments, and the clocks and tables around them."""
 
+    decision: int  # the newest one that was taken
+    feedback: Feedback  # what it led to
+
     def __init__(
-        self, config: Config, population: Population, vector: Vector, folder: Path, hooks: Hooks
+        self, config: Config, population: Population, vector: Vector, folder: Path, *hooks: Hook
     ) -> None:
         self.config, self.vector, self.folder = config, vector, folder
-        self.hooks = hooks
+        self.on_log, self.on_evaluate = hooks
         self.agents = population.agents
         self.began = time.perf_counter()
         self.programs = make_programs(population)
@@ -116,10 +115,7 @@ class _Training:
         """
         population, on_host = self.programs.population, self.programs.replay_on_host
         shapes = jax.eval_shape(self.programs.init, *initial_arguments(population))
-        agents, replay = (
-            sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(part))
-            for part in shapes
-        )
+        agents, replay = map(groups.tree_bytes, shapes)
         gpu, kinds = runtime.has_gpu(), len(population.groups)
         needed = resources.needs(agents, replay, on_host or not gpu, 0 if gpu else kinds)
         self.facts = {
@@ -154,85 +150,92 @@ class _Training:
 
     def learn(self, interruption: Interruption) -> None:
         """Take all decisions that are not done yet, with what is due after each."""
-        done, feedback = self.begin()
-        for decision in range(done + 1, self.config.decisions + 1):
-            feedback = self.decide(decision, feedback)
-            if decision == self.config.seeding_decisions:
-                self.pretrain(decision)
-            if decision % LOG_INTERVAL == 0:
-                self.write_log(decision, feedback)
-            if self._evaluates(decision):
-                self.evaluate(decision, feedback)
-            if interruption.received and decision < self.config.decisions:
-                self.interrupt(interruption.received, decision, feedback)
+        config = self.config
+        self.begin()
+        while self.decision < config.decisions:
+            self.decision += 1
+            self.decide()
+            if self.decision == config.seeding_decisions:
+                self.pretrain()
+            if self.decision % LOG_INTERVAL == 0:
+                self.write_log()
+            if self.env_step % config.evaluate_every == 0 or self.decision == config.decisions:
+                self.evaluate()
+            if interruption.received and self.decision < config.decisions:
+                self.interrupt(interruption.received)
 
-    def _evaluates(self, decision: int) -> bool:
-        steps = decision * self.config.action_repeat
-        return steps % self.config.evaluate_every == 0 or decision == self.config.decisions
+    @property
+    def env_step(self) -> int:
+        """The environment steps that were taken."""
+        return self.decision * self.config.action_repeat
 
-    def begin(self) -> tuple[int, Feedback]:
-        """Start or go on from a checkpoint; return the decisions done and what was last seen."""
+    @property
+    def seeding(self) -> bool:
+        """Whether the newest decision is one before learning starts."""
+        return self.decision <= self.config.seeding_decisions
+
+    def begin(self) -> None:
+        """Start, or go on from a checkpoint."""
         found = self.checkpoints.restore(self.learners)
         if found is None:
             runs.cut_tables(self.folder, -1)
-            feedback = first_feedback(self.vector)
-            self.evaluate(0, feedback)
-            return 0, feedback
-        step = found.decision * self.config.action_repeat
-        runs.cut_tables(self.folder, step)
+            self.decision, self.feedback = 0, first_feedback(self.vector)
+            self.evaluate()
+            return
+        self.decision, self.feedback = found.decision, found.feedback
+        runs.cut_tables(self.folder, self.env_step)
         self.began -= found.wall_s
         self.log.load(found.log)
         seen, restarted = self.vector.load(found.environments)
         self.learners = discard_episodes(self.programs, found.learners, restarted)
-        anew = "; the environments start new episodes" if restarted.any() else ""
-        self.progress.note(f"going on from step {step:,}{anew}")
-        feedback = found.feedback
+        anew = ""
         if restarted.any():
-            feedback = feedback._replace(observation=seen)
-        return found.decision, feedback
+            anew = "; the environments start new episodes"
+            self.feedback = self.feedback._replace(observation=seen)
+        self.progress.note(f"going on from step {self.env_step:,}{anew}")
 
-    def decide(self, decision: int, feedback: Feedback) -> Feedback:
+    def decide(self) -> None:
         """Take one decision of every agent, and log it."""
-        seeding, due = decision <= self.config.seeding_decisions, update_due(self.config, decision)
+        due, running = update_due(self.config, self.decision), self.log.running
         made = decide(
-            self.programs, self.vector, self.learners, feedback, seeding, due, self.log.running
+            self.programs, self.vector, self.learners, self.feedback, self.seeding, due, running
         )
         if made.metrics is not None:
-            self.log.add(decision, made.metrics)
+            self.log.add(self.decision, made.metrics)
         self.log.tick(made.seconds)
-        self.learners = close_episodes(self.programs, made.learners, made.result, seeding)
-        self._discard(decision, made.result.failure)
-        return Feedback(made.result.reward, made.result.terminated, made.result.observation)
+        self.learners = close_episodes(self.programs, made.learners, made.result, self.seeding)
+        self._discard(made.result.failure)
+        self.feedback = Feedback(
+            made.result.reward, made.result.terminated, made.result.observation
+        )
 
-    def write_log(self, decision: int, feedback: Feedback) -> None:
-        """Append to metrics.csv, and give signs of life."""
-        seeding = decision <= self.config.seeding_decisions
-        measured = None if seeding else self.programs.measure(*self.learners)
-        rows = self.log.write(decision, self.config.action_repeat, measured)
-        self.progress.move(decision, self.log.rate / len(self.agents))
-        rows = [_identity(self.agents[row["agent"]]) | row for row in rows]
-        self._call(self.hooks.on_log, rows, decision, feedback)
-
-    def _call(self, hook: Hook, rows: Rows, decision: int, feedback: Feedback) -> None:
-        """Call a hook; if it raises, leave a checkpoint."""
-        try:
-            hook(rows)
-        except BaseException:
-            self.save(decision, feedback)
-            raise
-
-    def _discard(self, decision: int, failure: np.ndarray) -> None:
+    def _discard(self, failure: np.ndarray) -> None:
         """Forget the episodes of environments that failed, count them and say why."""
         failed = failure != ""
         self.learners = discard_episodes(self.programs, self.learners, failed)
         self.log.discarded = self.log.discarded + failed
         for index in np.flatnonzero(failed):
             self.progress.note(
-                f"decision {decision}: the episode of agent {index} is discarded and its "
+                f"decision {self.decision}: the episode of agent {index} is discarded and its "
                 f"environment made anew: {failure[index]}"
             )
 
-    def pretrain(self, decision: int) -> None:
+    def write_log(self) -> None:
+        """Append to metrics.csv, and give signs of life."""
+        measured = None if self.seeding else self.programs.measure(*self.learners)
+        rows = self.log.write(self.decision, self.config.action_repeat, measured)
+        self.progress.move(self.decision, self.log.rate / len(self.agents))
+        self._call(self.on_log, [_identity(self.agents[row["agent"]]) | row for row in rows])
+
+    def _call(self, hook: Hook, rows: Rows) -> None:
+        """Call a hook; if it raises, leave a checkpoint."""
+        try:
+            hook(rows)
+        except BaseException:
+            self.save()
+            raise
+
+    def pretrain(self) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
         self.progress.note(f"seeded; {self.config.seeding_decisions} updates of model and Q")
         states, buffers = self.learners
@@ -240,58 +243,46 @@ class _Training:
             now = np.bool_(number % self.config.reanalyse_interval == 0)
             states, buffers, metrics = self.programs.pretrain(states, buffers, now)
             names = self.programs.pretrain_metric_names()
-            self.log.check(decision, jax.device_get(metrics), names)
+            self.log.check(self.decision, jax.device_get(metrics), names)
         self.learners = Learners(states, buffers)
 
     def wall_s(self) -> float:
         """Return the seconds that this run has taken so far, earlier parts of it included."""
         return round(time.perf_counter() - self.began, 1)
 
-    def evaluate(self, decision: int, feedback: Feedback) -> None:
+    def evaluate(self) -> None:
         """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
         self.log.settle()
         states = self.learners.states
         planner, policy = self.evaluator.planner(states), self.evaluator.policy(states)
-        step, wall = decision * self.config.action_repeat, self.wall_s()
-        rows = [
-            _identity(agent)
-            | {
-                "env_step": step,
-                "decision": decision,
-                "return": round(float(planner.returns[index].mean()), 3),
-                "return_policy": round(float(policy.returns[index].mean()), 3),
-                "wall_s": wall,
-            }
-            for index, agent in enumerate(self.agents)
+        now = {"env_step": self.env_step, "decision": self.decision}
+        wall = {"wall_s": self.wall_s()}
+        returns = [
+            {"return": round(float(own.mean()), 3), "return_policy": round(float(alone.mean()), 3)}
+            for own, alone in zip(planner.returns, policy.returns, strict=True)
         ]
+        found = zip(self.agents, returns, strict=True)
+        rows = [_identity(agent) | now | earned | wall for agent, earned in found]
         runs.append_rows(self.folder / "returns.csv", rows)
-        save_episodes(self.folder / runs.EPISODES, step, planner)
-        self.save(decision, feedback)
+        save_episodes(self.folder / runs.EPISODES, self.env_step, planner)
+        self.save()
         runtime.trim_memory()
         self.progress.evaluated(rows, self.log.rate / len(self.agents))
-        rows = [{"agent": index} | row for index, row in enumerate(rows)]
-        self._call(self.hooks.on_evaluate, rows, decision, feedback)
+        self._call(self.on_evaluate, [{"agent": index} | row for index, row in enumerate(rows)])
 
-    def save(self, decision: int, feedback: Feedback) -> None:
+    def save(self) -> None:
         """Write a checkpoint, once a decision."""
-        if decision == self.checkpoints.newest:
+        if self.decision == self.checkpoints.newest:
             return
-        snapshot = Snapshot(
-            decision, self.learners, feedback, self.vector.save(), self.log.save(), self.wall_s()
-        )
+        environments, log, wall_s = self.vector.save(), self.log.save(), self.wall_s()
+        snapshot = Snapshot(self.decision, self.learners, self.feedback, environments, log, wall_s)
         self.learners = self.checkpoints.save(snapshot)
 
-    def interrupt(self, signal_name: str, decision: int, feedback: Feedback) -> None:
-        """Write a checkpoint and end.
-
-        Raises:
-            Interrupted: always.
-        """
-        self.save(decision, feedback)
-        step = decision * self.config.action_repeat
-        message = (
-            f"{signal_name}: ended at step {step:,} with a checkpoint; start it again to go on"
-        )
+    def interrupt(self, signal_name: str) -> None:
+        """Write a checkpoint, and raise Interrupted."""
+        self.save()
+        ended = f"{signal_name}: ended at step {self.env_step:,} with a checkpoint"
+        message = f"{ended}; start it again to go on"
         self.progress.note(message)
         raise Interrupted(signal_name, message)
 

@@ -12,7 +12,7 @@ from pompc.algorithm import agent, update
 from pompc.algorithm.loss_weights import parts
 from pompc.algorithm.maths import Gaussian
 from pompc.envs.vector import Feedback, Observations
-from pompc.population.axes import over_agents
+from pompc.population.build import over_agents
 from pompc.population.groups import Learners, initial_arguments, make_population, replay_rows
 from pompc.population.programs import make_programs
 from pompc.training import decision

@@ -130,8 +130,7 @@ def test_agents_together_equal_each_alone_step_by_step(three):
 
 
 def _end(programs, learners, *outcome):
-    memories, buffers = programs.end_episode(*learners, *outcome)
-    return Learners(remember(learners.states, memories), buffers)
+    return remember(learners.states, *programs.end_episode(*learners, *outcome))
 
 
 def _one(learners, population, index):
@@ -168,7 +167,7 @@ import jax, numpy as np
 sys.path.insert(0, {tests!r})
 import agents
 from pompc import Config
-from pompc.population import axes
+from pompc.population import build
 from pompc.population.groups import (
     Learners, initial_arguments, make_population, with_padding, without_padding,
 )
@@ -177,7 +176,7 @@ from pompc.training import decision
 
 found = []
 for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
-    axes.jax.local_devices = lambda devices=jax.devices()[:used], backend=None: devices
+    build.jax.local_devices = lambda devices=jax.devices()[:used], backend=None: devices
     config = Config(replay_memory=memory, **{settings!r})
     population = make_population(config.agents, agents.OBSERVATIONS, agents.ACTIONS)
     programs = make_programs(population)

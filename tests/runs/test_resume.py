@@ -22,7 +22,7 @@ from fingerprints import Fingerprints
 import pompc
 from pompc import ConfigError, runs
 from pompc.envs.vector import Feedback
-from pompc.population import axes
+from pompc.population import build
 from pompc.population.groups import with_padding, without_padding
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, files, lock, replay_segments, resources, stored_agents
@@ -70,10 +70,10 @@ def kill_at(monkeypatch, decision):
     """Let the next training die just before this decision."""
     original = trainer._Training.decide
 
-    def decide(self, number, feedback):
-        if number == decision:
+    def decide(self):
+        if self.decision == decision:
             raise Killed
-        return original(self, number, feedback)
+        return original(self)
 
     monkeypatch.setattr(trainer._Training, "decide", decide)
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
     )
     stored = None
     for count in (2, 1, 2):
-        monkeypatch.setattr(axes.jax, "local_devices", lambda n=count, **_: devices[:n])
+        monkeypatch.setattr(build.jax, "local_devices", lambda n=count, **_: devices[:n])
         programs = make_programs(population)
         assert programs.sizes == (4 if count == 2 else 3,)
         start = trainer.Learners(*programs.init(*trainer.initial_arguments(population)))
@@ -240,10 +240,10 @@ def test_a_signal_writes_a_checkpoint_and_ends_with_its_code(
     folder, config, whole = killed
     original = trainer._Training.decide
 
-    def decide(self, number, feedback):
-        if number == 133:
+    def decide(self):
+        if self.decision == 133:
             os.kill(os.getpid(), getattr(signal, signal_name))
-        return original(self, number, feedback)
+        return original(self)
 
     before = signal.getsignal(signal.SIGTERM)
     with monkeypatch.context() as patch:
