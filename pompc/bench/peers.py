@@ -100,9 +100,6 @@ class Tdmpc2Jax:
         self._agent, found = self._agent.update(**_sequences(batch), key=next(self._key))
         return self._agent.model.policy_model.params, found
 
-    def reanalyse(self) -> None:
-        """Do nothing: it has none."""
-
 
 class BmpcJax:
     """The agent and buffer of bmpc-jax."""
