@@ -15,7 +15,7 @@ from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
 from pompc.population.groups import Learners, Population, initial_arguments, make_population
-from pompc.population.programs import Programs, make_programs
+from pompc.population.programs import make_programs
 from pompc.settings.config import Config
 from pompc.training import decision
 from pompc.training.trainer import environment_workers
@@ -37,10 +37,26 @@ class Ours:
         sizes = self.vector.observation_dim, self.vector.action_dim
         population = make_population(config.agents, *sizes)
         (self.group,) = population.groups
-        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(population)
         self.feedback, self.running = decision.first_feedback(self.vector), None
+        self._compile(population)
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
+
+    def _compile(self, population: Population) -> None:
+        """Compile acting and learning; note the seconds that it takes, and the memory in MB."""
+        programs = make_programs(population)
+        self.learners = Learners(*programs.init(*initial_arguments(population)))
+        started = time.perf_counter()
+        lowered = [
+            cast("Any", programs.act).lower(*self.learners, *self.feedback),
+            cast("Any", programs.update).lower(*self.learners, np.bool_(False)),
+        ]
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            act, update = pool.map(lambda program: program.compile(), lowered)
+        self.compile_s = time.perf_counter() - started
+        self.programs = programs._replace(act=act, update=update)
+        memory = update.memory_analysis()
+        self.memory_mb = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
 
     def measures(self) -> Measures:
         """Return what is timed, by name: each a call whose result can be waited for.
@@ -136,34 +152,14 @@ class Theirs:
             seconds += np.diff(clock)
         return seconds
 
-    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
+    def row(self, medians: dict[str, float], _: float) -> dict[str, Any]:
         """Return a row of the table; its arithmetic is not counted."""
-        del peak
         name, lam = self.peer.name, 0.0 if self.peer.name == "tdmpc2_jax" else np.inf
         row = {"program": name, "agents": self.population, "heads": "all", "lam": lam}
         return row | {f"{part}_ms": 1e3 * seconds for part, seconds in medians.items()}
 
 
 Contestant = Ours | Theirs
-
-
-def _compile(population: Population) -> tuple[Learners, Programs, float, float]:
-    """Return initial learners, programs, the seconds to compile acting and learning, and MB."""
-    programs = make_programs(population)
-    learners = Learners(*programs.init(*initial_arguments(population)))
-    count, width = len(population.agents), population.world.observation_dim
-    seen = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros((count, width), np.float32)
-    started = time.perf_counter()
-    lowered = [
-        cast("Any", programs.act).lower(*learners, *seen),
-        cast("Any", programs.update).lower(*learners, np.bool_(False)),
-    ]
-    with ThreadPoolExecutor(len(lowered)) as pool:
-        act, update = pool.map(lambda program: program.compile(), lowered)
-    seconds = time.perf_counter() - started
-    memory = update.memory_analysis()
-    megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
-    return learners, programs._replace(act=act, update=update), seconds, megabytes
 
 
 def rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:

@@ -17,22 +17,10 @@ import numpy as np
 from gymnasium.spaces import flatdim
 
 from pompc.envs import dmc, gym, humanoid
-from pompc.envs.dmc import task_names
-from pompc.envs.vector import Observations, Vector
-from pompc.envs.worker_vector import make_vector
-
-__all__ = [
-    "Observations",
-    "Vector",
-    "action_repeat",
-    "check_task",
-    "describe",
-    "dimensions",
-    "make_env",
-    "make_vector",
-    "task_names",
-    "terminations",
-]
+from pompc.envs.dmc import task_names as task_names
+from pompc.envs.vector import Observations as Observations
+from pompc.envs.vector import Vector as Vector
+from pompc.envs.worker_vector import make_vector as make_vector
 
 # Prefix of the task's name -> its suite; the empty prefix takes what no other does, so it is last.
 _SUITES: dict[str, ModuleType] = {"gym:": gym, "h1": humanoid, "g1-": humanoid, "": dmc}
@@ -68,9 +56,7 @@ def dimensions(task: str) -> tuple[int, int]:
     """Return the numbers of observations and of actions of a task.
 
     Of the paper's HumanoidBench tasks they are known; elsewhere an environment is made briefly.
-
-    Raises:
-        ConfigError: as in `check_task`.
+    Errors are those of `check_task`.
     """
     task = check_task(task)
     if humanoid.in_paper_table(task):
@@ -97,6 +83,6 @@ def make_env(
 
     Raises:
         ConfigError: as in `check_task`.
-        RuntimeError: for `render` after dm_control was imported without rendering.
+        RuntimeError: for `render` after dm_control or MuJoCo was imported without rendering.
     """
     return _suite(task).make(task, seed, render)

@@ -119,9 +119,7 @@ def _core_shares(parts: int) -> list[list[int]]:
 class SlurmJob:
     """What submitit runs in SLURM; before the time is over it writes a checkpoint and is queued."""
 
-    def __init__(self) -> None:
-        """Run nothing yet."""
-        self._attempts: job.Attempts | None = None
+    _attempts: job.Attempts | None = None
 
     def __call__(self, folder: str) -> int:
         """Run a job to its end; return its exit code."""
