@@ -49,12 +49,13 @@ def record_actions(
     """
     task = check_task(task)
     values = np.asarray(actions, np.float32).tolist()
-    request = {"task": task, "seed": int(seed), "actions": values, "frame_size": (height, width)}
+    facts = {"task": task, "seed": seed, "frame_size": (height, width), "fps": fps}
+    request = json.dumps(facts | {"actions": values}, default=np.generic.item)
     path = Path(path).absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         video = Path(folder, "video.mp4")
-        _render_with_any_backend(task, json.dumps(request | {"fps": fps}), video)
+        _render_with_any_backend(task, request, video)
         shutil.move(video, path)
     return path
 
