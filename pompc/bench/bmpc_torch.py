@@ -90,9 +90,6 @@ class BmpcTorch:
         del reanalyse_now
         return self._agent.update(self._buffer, pretrain)
 
-    def reanalyse(self) -> None:
-        """Do nothing: an update reanalyses by itself."""
-
 
 class _OnCpu(ModuleType):
     """The module `torch`, whose devices are all the CPU: the code names a GPU throughout."""

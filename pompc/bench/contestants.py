@@ -10,18 +10,12 @@ from typing import Any, cast
 import jax
 import numpy as np
 
-from pompc.bench.peers import Peer, step
+from pompc.bench.peers import BmpcJax, Peer, step
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
-from pompc.population.groups import (
-    Group,
-    Learners,
-    Population,
-    initial_arguments,
-    make_population,
-)
-from pompc.population.programs import Programs, make_programs
+from pompc.population.groups import Learners, Population, initial_arguments, make_population
+from pompc.population.programs import make_programs
 from pompc.settings.config import Config
 from pompc.training import decision
 from pompc.training.trainer import environment_workers
@@ -43,10 +37,26 @@ class Ours:
         sizes = self.vector.observation_dim, self.vector.action_dim
         population = make_population(config.agents, *sizes)
         (self.group,) = population.groups
-        self.learners, self.programs, self.compile_s, self.memory_mb = _compile(population)
         self.feedback, self.running = decision.first_feedback(self.vector), None
+        self._compile(population)
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
+
+    def _compile(self, population: Population) -> None:
+        """Compile acting and learning; note the seconds that it takes, and the memory in MB."""
+        programs = make_programs(population)
+        self.learners = Learners(*programs.init(*initial_arguments(population)))
+        started = time.perf_counter()
+        lowered = [
+            cast("Any", programs.act).lower(*self.learners, *self.feedback),
+            cast("Any", programs.update).lower(*self.learners, np.bool_(False)),
+        ]
+        with ThreadPoolExecutor(len(lowered)) as pool:
+            act, update = pool.map(lambda program: program.compile(), lowered)
+        self.compile_s = time.perf_counter() - started
+        self.programs = programs._replace(act=act, update=update)
+        memory = update.memory_analysis()
+        self.memory_mb = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
 
     def measures(self) -> Measures:
         """Return what is timed, by name: each a call whose result can be waited for.
@@ -79,27 +89,29 @@ class Ours:
 
     def run(self, decisions: int) -> np.ndarray:
         """Run the whole loop; return the seconds in plan, environment and update."""
-        interval = self.config.reanalyse_interval
-        seconds = sum(
-            (self._decide(False, number % interval == 0) for number in range(1, decisions + 1)),
-            start=np.zeros(3),
-        )
+        interval, seconds = self.config.reanalyse_interval, np.zeros(3)
+        for number in range(1, decisions + 1):
+            seconds += self._decide(seeding=False, reanalyse_now=number % interval == 0)
         started = time.perf_counter()
         jax.block_until_ready(self.running)
         return seconds + np.array([0.0, 0.0, time.perf_counter() - started])
 
     def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
-        """Return a row of the table from medians in seconds and operations a second at most."""
-        return {
-            "program": "pompc",
-            "agents": self.population,
-            "heads": self.config.planner_heads,
-            "planner": self.config.planner_dtype,
-            "lam": self.config.lam,
-            **_times(medians, self.group, self.population, peak),
-            "memory_mb": self.memory_mb,
-            "compile_s": self.compile_s,
-        }
+        """Return a row of the table from medians in seconds and operations a second at most.
+
+        Products a second are a share of the peak.
+        """
+        seconds = {name: medians[name] for name in ("plan", "update")}
+        if WITH_REANALYSE in medians:
+            seconds["reanalyse"] = medians[WITH_REANALYSE] - medians["update"]
+        counted = cost.count(self.group.world, self.group.parts)._asdict()
+        config, agents = self.config, self.population
+        row = {"program": "pompc", "agents": agents, "heads": config.planner_heads}
+        row |= {"planner": config.planner_dtype, "lam": config.lam}
+        for name, value in seconds.items():
+            row[f"{name}_ms"] = 1e3 * value
+            row[f"{name}_of_peak"] = agents * counted[name] / value / peak
+        return row | {"memory_mb": self.memory_mb, "compile_s": self.compile_s}
 
 
 class Theirs:
@@ -121,7 +133,7 @@ class Theirs:
             "plan": lambda: self.peer.act(self.observation, train=True),
             "update": self.peer.update,
         }
-        if self.peer.name == "bmpc_jax":
+        if isinstance(self.peer, BmpcJax):
             measures["reanalyse"] = self.peer.reanalyse
         return measures
 
@@ -140,61 +152,18 @@ class Theirs:
             seconds += np.diff(clock)
         return seconds
 
-    def row(self, medians: dict[str, float], peak: float) -> dict[str, Any]:
+    def row(self, medians: dict[str, float], _: float) -> dict[str, Any]:
         """Return a row of the table; its arithmetic is not counted."""
-        del peak
-        return {
-            "program": self.peer.name,
-            "agents": self.population,
-            "heads": "all",
-            "lam": 0.0 if self.peer.name == "tdmpc2_jax" else np.inf,
-            **{f"{name}_ms": 1e3 * seconds for name, seconds in medians.items()},
-        }
+        name, lam = self.peer.name, 0.0 if self.peer.name == "tdmpc2_jax" else np.inf
+        row = {"program": name, "agents": self.population, "heads": "all", "lam": lam}
+        return row | {f"{part}_ms": 1e3 * seconds for part, seconds in medians.items()}
 
 
 Contestant = Ours | Theirs
 
 
-def _compile(population: Population) -> tuple[Learners, Programs, float, float]:
-    """Return initial learners, programs, the seconds to compile acting and learning, and MB."""
-    programs = make_programs(population)
-    learners = Learners(*programs.init(*initial_arguments(population)))
-    count, width = len(population.agents), population.world.observation_dim
-    seen = np.zeros(count, np.float32), np.zeros(count, bool), np.zeros((count, width), np.float32)
-    started = time.perf_counter()
-    lowered = [
-        cast("Any", programs.act).lower(*learners, *seen),
-        cast("Any", programs.update).lower(*learners, np.bool_(False)),
-    ]
-    with ThreadPoolExecutor(len(lowered)) as pool:
-        act, update = pool.map(lambda program: program.compile(), lowered)
-    seconds = time.perf_counter() - started
-    memory = update.memory_analysis()
-    megabytes = (memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 1e6
-    return learners, programs._replace(act=act, update=update), seconds, megabytes
-
-
-def _times(
-    medians: dict[str, float], group: Group, population: int, peak: float
-) -> dict[str, float]:
-    """Return milliseconds of each part, and its products a second as a share of the peak."""
-    seconds = {name: medians[name] for name in ("plan", "update")}
-    if WITH_REANALYSE in medians:
-        seconds["reanalyse"] = medians[WITH_REANALYSE] - medians["update"]
-    counted = cost.count(group.world, group.parts)._asdict()
-    found = {}
-    for name, value in seconds.items():
-        found[f"{name}_ms"] = 1e3 * value
-        found[f"{name}_of_peak"] = population * counted[name] / value / peak
-    return found
-
-
 def rates(seconds: np.ndarray, decisions: int) -> dict[str, float]:
     """Return decisions a second, and shares of seconds in plan, environment and update."""
-    plan, environment, update = seconds / seconds.sum()
-    return {
-        "decisions_per_s": decisions / float(seconds.sum()),
-        "environment_share": environment,
-        "plan_share": plan,
-        "update_share": update,
-    }
+    names = "plan_share", "environment_share", "update_share"
+    shares = dict(zip(names, seconds / seconds.sum(), strict=True))
+    return {"decisions_per_s": decisions / float(seconds.sum())} | shares

@@ -26,7 +26,6 @@ from pompc.bench.bmpc_torch import BmpcTorch
 from pompc.envs import Vector
 from pompc.settings.config import Config
 
-_PACKAGES = "einops", "jaxtyping"  # of the JAX implementations
 NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
@@ -61,22 +60,15 @@ def _keys(seed: int) -> Iterator[jax.Array]:
         yield key
 
 
-class Tdmpc2Jax:
-    """The agent and buffer of tdmpc2-jax."""
+class _JaxPeer:
+    """How both JAX implementations act."""
 
-    name = "tdmpc2_jax"
-    packages = _PACKAGES
+    packages = "einops", "jaxtyping"
+    _agent: Any
 
-    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
-        package = importlib.import_module(self.name)
-        self._config, self._key, self._plan = config, _keys(config.seed), None
-        model = _world_model(self.name, config, observation_dim, action_dim, symlog_obs=False)
-        self._agent = package.TDMPC2.create(
-            world_model=model, mpc=True, **_planning(config), continue_coef=1.0,
-            consistency_coef=config.consistency_coef, reward_coef=config.reward_coef,
-            value_coef=config.value_coef, entropy_coef=config.entropy_coef,
-        )  # fmt: skip
-        self._buffer = _buffer(self.name, config, observation_dim, action_dim, vectorized=True)
+    def __init__(self, config: Config) -> None:
+        self._config, self._key = config, _keys(config.seed)
+        self._plan: Any = None
 
     def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
         """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
@@ -89,6 +81,23 @@ class Tdmpc2Jax:
         """Forget the previous plan, which the next one would start from."""
         self._plan = None
 
+
+class Tdmpc2Jax(_JaxPeer):
+    """The agent and buffer of tdmpc2-jax."""
+
+    name = "tdmpc2_jax"
+
+    def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        super().__init__(config)
+        package = importlib.import_module(self.name)
+        model = _world_model(self.name, config, observation_dim, action_dim, symlog_obs=False)
+        self._agent = package.TDMPC2.create(
+            world_model=model, mpc=True, **_planning(config), continue_coef=1.0,
+            consistency_coef=config.consistency_coef, reward_coef=config.reward_coef,
+            value_coef=config.value_coef, entropy_coef=config.entropy_coef,
+        )  # fmt: skip
+        self._buffer = _buffer(self.name, config, observation_dim, action_dim, vectorized=True)
+
     def insert(self, transition: dict[str, np.ndarray]) -> None:
         """Store a transition, leading axis 1, with what was planned for it."""
         self._buffer.insert(transition)
@@ -100,20 +109,16 @@ class Tdmpc2Jax:
         self._agent, found = self._agent.update(**_sequences(batch), key=next(self._key))
         return self._agent.model.policy_model.params, found
 
-    def reanalyse(self) -> None:
-        """Do nothing: it has none."""
 
-
-class BmpcJax:
+class BmpcJax(_JaxPeer):
     """The agent and buffer of bmpc-jax."""
 
     name = "bmpc_jax"
-    packages = _PACKAGES
 
     def __init__(self, config: Config, observation_dim: int, action_dim: int) -> None:
+        super().__init__(config)
         _stand_in_for_distributions()
         package = importlib.import_module(self.name)
-        self._config, self._key, self._plan = config, _keys(config.seed), None
         model = _world_model(self.name, config, observation_dim, action_dim)
         self._agent = package.BMPC.create(
             world_model=model, **_planning(config), consistency_loss_scale=config.consistency_coef,
@@ -124,18 +129,6 @@ class BmpcJax:
                            "expert_std": np.ones((1, action_dim), np.float32)}  # fmt: skip
         self._buffer = _buffer(self.name, config, observation_dim, action_dim, self._unplanned)
         self._encoded: Any = None
-
-    def act(self, observation: np.ndarray, train: bool) -> np.ndarray:
-        """Plan from observations `[N, O]`; return actions `[N, A]`, with noise if `train`."""
-        action, self._plan = self._agent.act(
-            obs=observation, prev_plan=self._plan, mpc=True, deterministic=False, train=train,
-            key=next(self._key),
-        )  # fmt: skip
-        return np.asarray(action)
-
-    def begin_episode(self) -> None:
-        """Forget the previous plan, which the next one would start from."""
-        self._plan = None
 
     def insert(self, transition: dict[str, np.ndarray]) -> None:
         """Store a transition, leading axis 1, with what was planned for it."""

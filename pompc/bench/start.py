@@ -25,10 +25,7 @@ COLUMNS = {
 
 
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Start a run twice; the second finds what the first compiled.
-
-    Args:
-        settings: of `pompc.Config`.
+    """Start a run of `pompc.Config(**settings)` twice; the second finds what the first compiled.
 
     Returns:
         A row a run: `cache` (cold, warm), seconds from the command to the first evaluation and to
@@ -63,12 +60,8 @@ def run(settings: Mapping[str, Any], folder: Path, began: float) -> dict[str, fl
     found: dict[str, float] = {}
 
     def keep(name: str) -> None:
-        found[f"{name}_s"] = time.time() - began
-        found[f"{name}_cpu_s"] = time.process_time()
-
-    def evaluated(_: Rows) -> None:
-        if "first_s" not in found:
-            keep("first")
+        found.setdefault(f"{name}_s", time.time() - began)
+        found.setdefault(f"{name}_cpu_s", time.process_time())
 
     def logged(rows: Rows) -> None:
         if rows[0]["decision"] > config.seeding_decisions:
@@ -76,7 +69,7 @@ def run(settings: Mapping[str, Any], folder: Path, began: float) -> dict[str, fl
             raise pompc.Stop("all is measured")
 
     config = pompc.Config(**settings)
-    pompc.train(config, folder, logged, evaluated)
+    pompc.train(config, folder, logged, lambda _: keep("first"))
     peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return found | {"peak_mb": peak / 1e6}
 

@@ -2,35 +2,25 @@
 
 A task is a string: `dog-run` (dm_control), `h1hand-walk` (HumanoidBench) or `gym:Pendulum-v1`
 (Gymnasium; `gym:module:Id-v0` imports your own module first). A suite is a module with
-`ACTION_REPEAT`, `TERMINATIONS`, `check(task)`, `dimensions(task)`, `describe(task)` and
-`make(task, seed, render)`; a new one is one more line of `_SUITES`.
+`ACTION_REPEAT`, `TERMINATIONS`, `check(task)`, `make(task, seed, render)` and, if a run is to say
+more of its tasks, `describe(task)`; a new one is one more line of `_SUITES`.
 """
 
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from types import ModuleType
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import flatdim
 
 from pompc.envs import dmc, gym, humanoid
-from pompc.envs.dmc import task_names
-from pompc.envs.vector import Observations, Vector
-from pompc.envs.worker_vector import make_vector
-
-__all__ = [
-    "Observations",
-    "Vector",
-    "action_repeat",
-    "check_task",
-    "describe",
-    "dimensions",
-    "make_env",
-    "make_vector",
-    "task_names",
-    "terminations",
-]
+from pompc.envs.dmc import task_names as task_names
+from pompc.envs.vector import Observations as Observations
+from pompc.envs.vector import Vector as Vector
+from pompc.envs.worker_vector import make_vector as make_vector
 
 # Prefix of the task's name -> its suite; the empty prefix takes what no other does, so it is last.
 _SUITES: dict[str, ModuleType] = {"gym:": gym, "h1": humanoid, "g1-": humanoid, "": dmc}
@@ -66,17 +56,19 @@ def dimensions(task: str) -> tuple[int, int]:
     """Return the numbers of observations and of actions of a task.
 
     Of the paper's HumanoidBench tasks they are known; elsewhere an environment is made briefly.
-
-    Raises:
-        ConfigError: as in `check_task`.
+    Errors are those of `check_task`.
     """
     task = check_task(task)
-    return _suite(task).dimensions(task)
+    if humanoid.in_paper_table(task):
+        return humanoid.dimensions(task)
+    with closing(make_env(task)) as environment:
+        return flatdim(environment.observation_space), flatdim(environment.action_space)
 
 
 def describe(task: str) -> dict[str, str]:
-    """Return what the provenance of a run says of its task beside the usual packages."""
-    return _suite(task).describe(task)
+    """Return what the provenance of a run says of its task besides the usual packages."""
+    about = getattr(_suite(task), "describe", None)
+    return about(task) if about else {}
 
 
 def make_env(
@@ -86,16 +78,11 @@ def make_env(
 
     `info["env_steps"]` counts the simulator steps of each call. `seed` determines the first
     `reset()`; `reset(seed=s)` makes the episode a function of `s`, and a `reset()` without a
-    seed goes on with the random stream.
-
-    Args:
-        task: the name of the task.
-        seed: the seed of the first episode.
-        render: whether `render()` returns uint8 frames `[height, width, 3]`. Without it, no
-            OpenGL context is ever created.
+    seed goes on with the random stream. With `render`, `render()` returns uint8 frames
+    `[height, width, 3]`; without it, no OpenGL context is ever created.
 
     Raises:
         ConfigError: as in `check_task`.
-        RuntimeError: for `render` after dm_control was imported without rendering.
+        RuntimeError: for `render` after dm_control or MuJoCo was imported without rendering.
     """
     return _suite(task).make(task, seed, render)

@@ -12,9 +12,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from pompc.envs import humanoid, physics
-from pompc.envs.opengl import opengl
-from pompc.envs.sizes import flat_sizes
+from pompc.envs import humanoid
+from pompc.envs.physics import MujocoEnv, opengl, require_opengl
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 2
@@ -28,7 +27,7 @@ _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole r
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Drop MuJoCo's remark on an attribute of dm_control's own cheetah, once per environment."""
+    """Drop MuJoCo's remark on dm_control's own cheetah, once per environment."""
     return "'settotalmass' is deprecated" not in record.getMessage()
 
 
@@ -40,22 +39,20 @@ def _import_suite(render: bool = False) -> ModuleType:
     return suite
 
 
-def _load(domain: str, level: str, render: bool) -> Any:
-    """Return a simulator of a task, of its own but for a model that can be shared."""
-    if domain not in _SHARED:
-        return _load_anew(domain, level, render)
-    first = _load_once(domain, level, render)
-    own = copy.copy(first)
-    own._physics, own._task = first.physics.copy(share_model=True), copy.deepcopy(first.task)
-    return own
-
-
-def _load_anew(domain: str, level: str, render: bool) -> Any:
+@functools.cache
+def _load_once(domain: str, level: str, render: bool) -> Any:
     # lqr draws its model here: seed 0 keeps it one task, whatever the seed of the episodes.
     return _import_suite(render).load(domain, level, task_kwargs={"random": 0})
 
 
-_load_once = functools.cache(_load_anew)
+def _load(domain: str, level: str, render: bool) -> Any:
+    """Return a simulator of a task, of its own but for a model that can be shared."""
+    if domain not in _SHARED:
+        return _load_once.__wrapped__(domain, level, render)
+    first = _load_once(domain, level, render)
+    own = copy.copy(first)
+    own._physics, own._task = first.physics.copy(share_model=True), copy.deepcopy(first.task)
+    return own
 
 
 def _canonical(name: str) -> str:
@@ -76,11 +73,7 @@ def task_names() -> list[str]:
 
 
 def check(task: str) -> str:
-    """Return the canonical name of a dm_control task; `-` and `_` are interchangeable.
-
-    Raises:
-        ConfigError: for an unknown task.
-    """
+    """Return a task's canonical name, `-` for `_`; raise ConfigError for an unknown task."""
     name = _canonical(task)
     if name in _tasks():
         return name
@@ -93,23 +86,8 @@ def check(task: str) -> str:
     )
 
 
-def dimensions(task: str) -> tuple[int, int]:
-    """Return the numbers of observations and actions of a task."""
-    return flat_sizes(make(task, seed=0, render=False))
-
-
-def describe(task: str) -> dict[str, str]:
-    """Return nothing: the versions that every provenance holds are enough."""
-    return {}
-
-
 def make(task: str, seed: int, render: bool) -> DmControlEnv:
-    """Make a dm_control task.
-
-    Raises:
-        ConfigError: for an unknown task.
-        RuntimeError: for `render` after an import of dm_control without rendering.
-    """
+    """Make a dm_control task; errors as of `pompc.envs.make_env`."""
     _import_suite(render)
     return DmControlEnv(check(task), seed, render)
 
@@ -119,14 +97,11 @@ def _flatten(observation: Mapping[str, Any]) -> np.ndarray:
     return np.concatenate([np.ravel(entry) for entry in observation.values()], dtype=np.float32)
 
 
-class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class DmControlEnv(MujocoEnv):
     """Run a dm_control suite task at action repeat 2.
 
     An episode is 1000 simulator steps, so 500 decisions, and then truncated; it is terminated
     where the task itself ends with discount 0 (only lqr does).
-
-    Attributes:
-        frame_size: height and width of rendered frames, in pixels.
     """
 
     def __init__(self, task: str, seed: int, render: bool) -> None:
@@ -135,17 +110,16 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         self._simulator = _load(domain, level, render)
         self._simulator.task.random.seed(seed)
         self._camera = _CAMERAS.get(domain, 0)
-        self._steps = 0
-        self._over = True
+        self._steps, self._over = 0, True
         self._start: dict[str, Any] = {}  # of the task's random state, when the episode began
-        self._actions: list[np.ndarray] = []  # since then
-        self.frame_size: tuple[int, int] = (360, 480)
-        self.render_mode = "rgb_array" if render else None
+        self._renders, self.render_mode = render, "rgb_array" if render else None
         frequency = 1.0 / (self._simulator.control_timestep() * ACTION_REPEAT)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": frequency}
         self._set_spaces()
         if render:
-            self._require_renderer()
+            from dm_control import _render
+
+            require_opengl("dm_control", _render.BACKEND not in (None, "off"))
         else:
             # quadruped-escape uploads its terrain to the GPU at each reset, and would thereby
             # create an OpenGL context: without contexts it skips that.
@@ -162,35 +136,22 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
         size = sum(int(np.prod(entry.shape)) for entry in entries)
         self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (size,), np.float32)
 
-    @staticmethod
-    def _require_renderer() -> None:
-        """Raise if this process imported dm_control without an OpenGL back end."""
-        from dm_control import _render
-
-        if _render.BACKEND in (None, "off"):
-            raise RuntimeError(
-                "dm_control was imported without OpenGL in this process: make the rendering "
-                "environment before any other, or use pompc.envs.video.record_actions, which "
-                "renders in a process of its own"
-            )
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode, a function of `seed` if it is given; `options` has no effect."""
         super().reset(seed=seed, options=options)
+        random = self._simulator.task.random
         if seed is not None:
-            self._simulator.task.random.seed(seed)
-        self._steps = 0
-        self._over = False
-        self._start, self._actions = self._simulator.task.random.get_state(legacy=False), []
+            random.seed(seed)
+        self._steps, self._over = 0, False
+        self._start, self._actions = random.get_state(legacy=False), []
         return _flatten(self._simulator.reset().observation), {"env_steps": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Hold an action for two simulator steps and sum their rewards.
 
-        Args:
-            action: `[A]`, clipped to [-1, 1] and scaled to the actuators' bounds.
+        The action `[A]` is clipped to [-1, 1] and scaled to the actuators' bounds.
 
         Raises:
             RuntimeError: when the episode is over, or has not been started.
@@ -199,70 +160,39 @@ class DmControlEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise RuntimeError("the episode is over: call reset() before step()")
         self._actions.append(np.array(action))
         control = self._low + (np.clip(action, -1.0, 1.0) + 1.0) * 0.5 * (self._high - self._low)
-        reward, steps = 0.0, 0
-        while True:
-            time_step = self._simulator.step(control)
-            steps += 1
-            reward += float(time_step.reward)
-            if time_step.last() or steps == ACTION_REPEAT:
-                break
-        self._steps += steps
-        terminated = bool(time_step.last() and time_step.discount == 0.0)
-        truncated = not terminated and (time_step.last() or self._steps >= EPISODE_STEPS)
+        steps = [self._simulator.step(control)]
+        while len(steps) < ACTION_REPEAT and not steps[-1].last():
+            steps.append(self._simulator.step(control))
+        self._steps += len(steps)
+        last, ended = steps[-1], steps[-1].last()
+        terminated = bool(ended and last.discount == 0.0)
+        truncated = not terminated and (ended or self._steps >= EPISODE_STEPS)
         self._over = terminated or truncated
-        observation = _flatten(time_step.observation)
-        return observation, reward, terminated, truncated, {"env_steps": steps}
+        reward = sum(float(step.reward) for step in steps)
+        return _flatten(last.observation), reward, terminated, truncated, {"env_steps": len(steps)}
 
-    def save(self) -> dict[str, Any]:
-        """Return what `load` needs: how the episode began, its actions, and the physics now."""
-        generator = self._start["state"]
+    def _beginning(self) -> dict[str, Any]:
         return {
-            "key": generator["key"],
-            "position": np.int64(generator["pos"]),
+            "key": self._start["state"]["key"],
+            "position": np.int64(self._start["state"]["pos"]),
             "has_gauss": np.int64(self._start["has_gauss"]),
             "gauss": np.float64(self._start["gauss"]),
-            "actions": np.array(self._actions).reshape(-1, self._low.size),
-            "physics": self._physics_state(),
         }
 
-    def load(self, state: Mapping[str, Any]) -> np.ndarray:
-        """Go on from a state that `save` returned; return the present observation `[O]`.
-
-        The episode is played again, which restores all that a task keeps: what it drew, what it
-        changed in its model, its counters. On another processor that may round differently; then
-        the stored physics (with warm start) is put in place at its end.
-        """
+    def _begin(self, state: Mapping[str, Any]) -> None:
         self._simulator.task.random.set_state({
             "bit_generator": "MT19937",
             "state": {"key": state["key"], "pos": int(state["position"])},
             "has_gauss": int(state["has_gauss"]),
             "gauss": float(state["gauss"]),
         })  # fmt: skip
-        observation, _ = self.reset()
-        for action in state["actions"]:
-            observation = self.step(action)[0]
-        if not np.array_equal(self._physics_state(), state["physics"]):
-            self._set_physics_state(state["physics"])
-        return observation
 
-    def _physics_state(self) -> np.ndarray:
+    def _mujoco(self) -> tuple[Any, Any]:
         simulator = self._simulator.physics
-        return physics.get_state(simulator.model.ptr, simulator.data.ptr)
+        return simulator.model.ptr, simulator.data.ptr
 
-    def _set_physics_state(self, state: np.ndarray) -> None:
-        simulator = self._simulator.physics
-        physics.set_state(simulator.model.ptr, simulator.data.ptr, state)
-
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the current frame, uint8 `[height, width, 3]`.
-
-        Raises:
-            RuntimeError: if the environment was made without `render=True`.
-        """
-        if self.render_mode is None:
-            raise RuntimeError("render() needs an environment made with render=True")
-        height, width = self.frame_size
-        return self._simulator.physics.render(height, width, camera_id=self._camera)
+    def _frame(self) -> np.ndarray:
+        return self._simulator.physics.render(*self.frame_size, camera_id=self._camera)
 
     def close(self) -> None:
         """Free the simulator; the environment cannot be used afterwards."""

@@ -5,16 +5,17 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import pickle
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.spaces import Box, Space
+from gymnasium.spaces import Box, Space, flatdim
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from pompc.envs.opengl import opengl
-from pompc.envs.sizes import flat_sizes
+from pompc.envs.physics import opengl
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 1
@@ -23,23 +24,9 @@ EPISODE_STEPS = 1000  # for ids that were registered without a limit of their ow
 
 
 def check(task: str) -> str:
-    """Return the name of a Gymnasium task, unchanged, if it can be made and used.
-
-    Raises:
-        ConfigError: as in `make`.
-    """
+    """Return the name of a Gymnasium task, unchanged; raise ConfigError as `make` does."""
     _create(task, render=False).close()
     return task
-
-
-def dimensions(task: str) -> tuple[int, int]:
-    """Return the numbers of observations and actions of a task."""
-    return flat_sizes(make(task, seed=0, render=False))
-
-
-def describe(task: str) -> dict[str, str]:
-    """Return nothing: the versions that every provenance holds are enough."""
-    return {}
 
 
 def make(task: str, seed: int, render: bool) -> GymEnv:
@@ -56,44 +43,35 @@ def hand_over(task: str) -> bytes:
     """Return the registration of a task, for a process in which nobody has registered it.
 
     Empty for a task of another suite, and for one that names the module that registers it. Classes
-    of a script or notebook go by value.
-
-    Raises:
-        ConfigError: if it cannot be handed over.
+    of a script or notebook go by value; what cannot be handed over raises ConfigError.
     """
     if not task.startswith("gym:") or task.count(":") > 1:
         return b""
-    try:
-        spec = _find(task)
-        creator = spec.entry_point
+    spec = _find(task)
+    creator = spec.entry_point
+    with _between_processes(task):
         if isinstance(creator, str):  # "__main__:Target" would be another module there
             creator = load_env_creator(creator)
         return pickle.dumps(CloudpickleWrapper(dataclasses.replace(spec, entry_point=creator).make))
-    except ConfigError:
-        raise
-    except Exception as error:  # whatever a user's class holds
-        raise _not_there(task, error) from error
 
 
 def take_over(task: str, registration: bytes) -> None:
-    """Register what `hand_over` returned in another process.
-
-    Raises:
-        ConfigError: if something that it needs is not there.
-    """
+    """Register what `hand_over` returned in another process; raise ConfigError if it cannot be."""
     if registration:
-        try:
+        with _between_processes(task):
             spec = pickle.loads(registration).fn.__self__  # whose `make` it is
-        except Exception as error:  # whatever an import raises
-            raise _not_there(task, error) from error
         gymnasium.registry[spec.id] = spec
 
 
-def _not_there(task: str, error: Exception) -> ConfigError:
-    return ConfigError(
-        f"task {task!r} cannot be made in the worker processes of a population ({error}): put it "
-        "in a module on Python's path that registers it, and write 'gym:module:Id-v0'"
-    )
+@contextmanager
+def _between_processes(task: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # whatever a user's class holds, or its import raises
+        raise ConfigError(
+            f"task {task!r} cannot be made in the worker processes of a population ({error}): put "
+            "it in a module on Python's path that registers it, and write 'gym:module:Id-v0'"
+        ) from error
 
 
 def _create(task: str, render: bool) -> gymnasium.Env[Any, Any]:
@@ -109,8 +87,7 @@ def _create(task: str, render: bool) -> gymnasium.Env[Any, Any]:
             )
     except (ImportError, TypeError, gymnasium.error.Error) as error:
         raise ConfigError(f"task {task!r} cannot be made here: {error}") from error
-    _check_box(task, "observation", environment.observation_space)
-    _check_actions(task, environment.action_space)
+    _check_spaces(task, environment)
     return environment
 
 
@@ -134,22 +111,21 @@ def _find(task: str) -> EnvSpec:
     )
 
 
-def _check_box(task: str, kind: str, space: Space[Any]) -> Box:
-    """Return the space if it is a `Box`; raise ConfigError otherwise."""
-    if isinstance(space, Box):
-        return space
-    raise ConfigError(f"task {task!r} has the {kind} space {space}, but only Box is allowed")
+def _check_spaces(task: str, environment: gymnasium.Env[Any, Any]) -> None:
+    """Raise ConfigError unless both are a `Box`, and actions are floats between finite bounds."""
 
+    def refuse(kind: str, space: Space[Any], allowed: str) -> NoReturn:
+        raise ConfigError(f"task {task!r} has the {kind} space {space}, but only {allowed} allowed")
 
-def _check_actions(task: str, space: Space[Any]) -> None:
-    """Raise ConfigError unless actions are floats between finite bounds."""
-    box = _check_box(task, "action", space)
-    if not np.issubdtype(box.dtype, np.floating):
-        raise ConfigError(f"task {task!r} has the action space {box}, but only floats are allowed")
-    if not (np.isfinite(box.low).all() and np.isfinite(box.high).all()):
-        raise ConfigError(
-            f"task {task!r} has the action space {box}, but only finite bounds are allowed"
-        )
+    observations, actions = environment.observation_space, environment.action_space
+    if not isinstance(observations, Box):
+        refuse("observation", observations, "Box is")
+    if not isinstance(actions, Box):
+        refuse("action", actions, "Box is")
+    if not np.issubdtype(actions.dtype, np.floating):
+        refuse("action", actions, "floats are")
+    if not np.isfinite([actions.low, actions.high]).all():
+        refuse("action", actions, "finite bounds are")
 
 
 class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
@@ -159,20 +135,18 @@ class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         """Wrap an environment with `Box` spaces; `seed` determines the first `reset()`."""
         super().__init__(env)
         self._seed: int | None = seed
-        self._box = _check_box(str(env), "action", env.action_space)
-        self._low = self._box.low.astype(np.float64).ravel()
-        self._high = self._box.high.astype(np.float64).ravel()
+        self._box: Any = env.action_space
+        self._low, self._high = (
+            bound.astype(np.float64).ravel() for bound in (self._box.low, self._box.high)
+        )
         self.action_space = Box(-1.0, 1.0, self._low.shape, np.float32)
-        self._declared = _check_box(str(env), "observation", env.observation_space).shape
-        size = int(np.prod(self._declared))
-        self.observation_space = Box(-np.inf, np.inf, (size,), np.float32)
+        self.observation_space = Box(-np.inf, np.inf, (flatdim(env.observation_space),), np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode, a function of `seed` if it is given."""
-        first_seed, self._seed = self._seed, None
-        seed = first_seed if seed is None else seed
+        seed, self._seed = self._seed if seed is None else seed, None
         observation, info = self.env.reset(seed=seed, options=options)
         return self._flatten(observation), {**info, "env_steps": 0}
 
@@ -192,7 +166,8 @@ class GymEnv(gymnasium.Wrapper[np.ndarray, np.ndarray, Any, Any]):
         if flat.shape != self.observation_space.shape:
             name = self.spec.id if self.spec else str(self.unwrapped)
             raise ConfigError(
-                f"task {name!r} declares observations of shape {self._declared}, but returned one "
-                f"of shape {np.shape(observation)}: make the two agree"
+                f"task {name!r} declares observations of shape "
+                f"{self.env.observation_space.shape}, but returned one of shape "
+                f"{np.shape(observation)}: make the two agree"
             )
         return flat

@@ -12,9 +12,8 @@ import gymnasium
 import numpy as np
 
 from pompc.envs import humanoid_compat as compat
-from pompc.envs import physics
 from pompc.envs.gym import GymEnv
-from pompc.envs.sizes import flat_sizes
+from pompc.envs.physics import MujocoEnv, import_mujoco, require_opengl
 from pompc.errors import ConfigError, nearest
 
 ACTION_REPEAT = 1
@@ -26,13 +25,6 @@ class Task(NamedTuple):
 
     observations: int  # of the robot h1hand
     target: float  # return at which HumanoidBench calls the task solved
-
-
-class Robot(NamedTuple):
-    """A robot that the table of tasks holds for."""
-
-    actions: int
-    fewer: int  # observations than h1hand: position and velocity of each joint it lacks
 
 
 TASKS = {
@@ -51,7 +43,9 @@ TASKS = {
     "stand": Task(151, 800.0),
     "walk": Task(151, 700.0),
 }
-ROBOTS = {"h1hand": Robot(61, 0), "h1": Robot(19, 100)}
+# Robot -> its actions, and how many fewer observations it has than h1hand: position and velocity of
+# each joint that it lacks.
+ROBOTS = {"h1hand": (61, 0), "h1": (19, 100)}
 
 
 def task_names(robot: str = "h1hand") -> list[str]:
@@ -66,7 +60,7 @@ def split(task: str) -> tuple[str, str]:
 
 
 def in_paper_table(task: str) -> bool:
-    """Tell whether a task is one of the 14, with hands or without."""
+    """Return whether a task is one of the 14, with hands or without."""
     robot, name = split(task)
     return robot in ROBOTS and name in TASKS
 
@@ -74,10 +68,8 @@ def in_paper_table(task: str) -> bool:
 def check(task: str) -> str:
     """Return the canonical name of a task, spelled as in the published curves: `h1hand-sit_hard`.
 
-    The paper's tasks need no package here; others are known where HumanoidBench is installed.
-
-    Raises:
-        ConfigError: for an unknown task.
+    The paper's tasks need no package here; others are known where HumanoidBench is installed. An
+    unknown one raises ConfigError.
     """
     name = "-".join(split(task))
     if in_paper_table(name):
@@ -106,45 +98,34 @@ def describe(task: str) -> dict[str, str]:
 
 
 def dimensions(task: str) -> tuple[int, int]:
-    """Return the numbers of observations and actions; of the paper's tasks without the package.
-
-    Raises:
-        ConfigError: as in `make`, for other tasks.
-    """
-    if not in_paper_table(task):
-        return flat_sizes(make(task, seed=0, render=False))
+    """Return the numbers of observations and actions of one of the paper's tasks."""
     robot, name = split(task)
-    return TASKS[name].observations - ROBOTS[robot].fewer, ROBOTS[robot].actions
+    actions, fewer = ROBOTS[robot]
+    return TASKS[name].observations - fewer, actions
 
 
 def make(task: str, seed: int, render: bool) -> HumanoidEnv:
     """Make a HumanoidBench task.
 
-    Raises:
-        ConfigError: for an unknown task, or in one sentence with the command that installs
-            HumanoidBench, or with the versions that were tested.
-        RuntimeError: for `render` after MuJoCo was imported without rendering.
+    Errors are those of `pompc.envs.make_env`. Where HumanoidBench is not installed, the ConfigError
+    names the command that installs it; where it does not fit, the versions that were tested.
     """
     return HumanoidEnv(compat.make(check(task), render), seed, render)
 
 
-class HumanoidEnv(GymEnv):
-    """Run a HumanoidBench task: 1000 steps at 50 Hz, each episode a function of its own seed.
-
-    Attributes:
-        frame_size: height and width of rendered frames, in pixels.
-    """
+class HumanoidEnv(MujocoEnv, GymEnv):
+    """Run a HumanoidBench task: 1000 steps at 50 Hz, each episode a function of its own seed."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], seed: int, render: bool) -> None:
         """Wrap an environment of HumanoidBench; `seed` determines all episodes."""
         super().__init__(env, seed)
         self._origin, self._episode = seed, -1  # episodes are numbered from 0
-        self._actions: list[np.ndarray] = []  # since the episode began
-        self.frame_size: tuple[int, int] = (360, 480)
         self._renderer: Any = None
         self._renders = render
         if render:
-            _require_opengl()
+            from mujoco import gl_context
+
+            require_opengl("MuJoCo", hasattr(gl_context, "GLContext"))
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -164,51 +145,29 @@ class HumanoidEnv(GymEnv):
         self._actions.append(np.array(action, np.float32))
         return super().step(action)
 
-    def save(self) -> dict[str, Any]:
-        """Return what `load` needs: the episode's seed, its actions, and the physics now."""
-        return {
-            "origin": np.int64(self._origin),
-            "episode": np.int64(self._episode),
-            "actions": np.array(self._actions, np.float32).reshape(-1, self._low.size),
-            "physics": self._physics_state(),
-        }
+    def _beginning(self) -> dict[str, Any]:
+        return {"origin": np.int64(self._origin), "episode": np.int64(self._episode)}
 
-    def load(self, state: Mapping[str, Any]) -> np.ndarray:
-        """Go on from a state that `save` returned; return the present observation `[O]`.
-
-        The episode is played again, which restores what a task keeps beside the physics: its goal,
-        its stage, its clock. On another processor that may round differently; then the stored
-        physics (with warm start) is put in place at its end.
-        """
+    def _begin(self, state: Mapping[str, Any]) -> None:
         self._origin, self._episode = int(state["origin"]), int(state["episode"]) - 1
-        observation, _ = self.reset()
-        for action in state["actions"]:
-            observation = self.step(action)[0]
-        if not np.array_equal(self._physics_state(), state["physics"]):
-            model, data, *_ = compat.scene(self.env)
-            physics.set_state(model, data, state["physics"])
-        return observation
 
-    def _physics_state(self) -> np.ndarray:
+    def _mujoco(self) -> tuple[Any, Any]:
         model, data, *_ = compat.scene(self.env)
-        return physics.get_state(model, data)
+        return model, data
 
-    def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the current frame, uint8 `[height, width, 3]`, from the task's own camera.
-
-        HumanoidBench's own renderer opens a context at each construction, and complains at exit.
-
-        Raises:
-            RuntimeError: if the environment was made without `render=True`.
-        """
-        if not self._renders:
-            raise RuntimeError("render() needs an environment made with render=True")
-        model, data, camera, goal = compat.scene(self.env)
+    def _frame(self) -> np.ndarray:
+        """Draw the task's own camera; HumanoidBench's renderer opens a context each time."""
+        mujoco, (model, data, camera, goal) = import_mujoco(), compat.scene(self.env)
         if self._renderer is None:
-            self._renderer = physics.import_mujoco().Renderer(model, *self.frame_size)
+            self._renderer = mujoco.Renderer(model, *self.frame_size)
         self._renderer.update_scene(data, camera)
-        if goal is not None:
-            _add_sphere(self._renderer.scene, goal)
+        if goal is not None:  # as a red sphere of 5 cm
+            scene = self._renderer.scene
+            mujoco.mjv_initGeom(
+                scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_SPHERE, np.full(3, 0.05), goal,
+                np.eye(3).ravel(), np.array([0.8, 0.28, 0.28, 1.0]),
+            )  # fmt: skip
+            scene.ngeom += 1
         return self._renderer.render()
 
     def close(self) -> None:
@@ -217,24 +176,3 @@ class HumanoidEnv(GymEnv):
             self._renderer.close()
             self._renderer = None
         super().close()
-
-
-def _require_opengl() -> None:
-    """Raise if this process imported MuJoCo without an OpenGL back end."""
-    from mujoco import gl_context
-
-    if not hasattr(gl_context, "GLContext"):
-        raise RuntimeError(
-            "MuJoCo was imported without OpenGL in this process: make the rendering environment "
-            "before any other, or use pompc.envs.video.record_actions, which renders in a "
-            "process of its own"
-        )
-
-
-def _add_sphere(scene: Any, place: np.ndarray) -> None:
-    """Show a point `[3]` in a scene as a red sphere of 5 cm."""
-    mujoco = physics.import_mujoco()
-    sphere = scene.geoms[scene.ngeom]
-    radius, upright, red = np.full(3, 0.05), np.eye(3).ravel(), np.array([0.8, 0.28, 0.28, 1.0])
-    mujoco.mjv_initGeom(sphere, mujoco.mjtGeom.mjGEOM_SPHERE, radius, place, upright, red)
-    scene.ngeom += 1

@@ -24,14 +24,13 @@ import gymnasium
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 
-from pompc.envs.opengl import opengl
+from pompc.envs.physics import opengl
 from pompc.errors import ConfigError
 
 PACKAGE = "humanoid_bench"
 COMMIT = "791405f5eacf879adbc99105adb3fee73f5a49fc"
 TESTED = f"0.2 (commit {COMMIT[:7]}) with MuJoCo 3.17.0 and dm-control 1.0.50"
 _POLICIES = f"{PACKAGE}.mjx.flax_to_torch"
-_STRUCTURES = {"mjmodel": "MjModel", "mjdata": "MjData"}  # HumanoidBench's names -> MuJoCo's
 
 
 class Scene(NamedTuple):
@@ -44,16 +43,12 @@ class Scene(NamedTuple):
 
 
 def installed() -> bool:
-    """Tell whether HumanoidBench can be found, without importing it."""
+    """Return whether HumanoidBench can be found, without importing it."""
     return PACKAGE in sys.modules or importlib.util.find_spec(PACKAGE) is not None
 
 
-def installed_version() -> str:
-    """Return HumanoidBench's version, `unknown` where it is not installed as a package."""
-    return _version(PACKAGE)
-
-
-def _version(package: str) -> str:
+def installed_version(package: str = PACKAGE) -> str:
+    """Return the version of a package, `unknown` where it is not installed as one."""
     try:
         return version(package)
     except PackageNotFoundError:
@@ -64,17 +59,17 @@ def _version(package: str) -> str:
 def load(render: bool = False) -> None:
     """Import HumanoidBench, changed so that it runs on the MuJoCo that is here.
 
-    Only the first import of MuJoCo in a process chooses its OpenGL back end.
-
-    Raises:
-        ConfigError: in one sentence, if it is not installed, or is not what the changes are for.
+    Only the first import of MuJoCo in a process chooses its OpenGL back end. It is a ConfigError if
+    HumanoidBench is not installed, or is not what the changes are for.
     """
     if not installed():
         raise ConfigError(
             "HumanoidBench is not installed, which the tasks h1hand-* and h1-* need: run "
             "`make humanoid` (book/environments.md has the command for other set-ups)"
         )
-    _replace_policies()
+    policies = ModuleType(_POLICIES)
+    vars(policies).update(TorchModel=_NoPolicy, TorchPolicy=_NoPolicy)
+    sys.modules.setdefault(_POLICIES, policies)
     with opengl(render):
         try:
             import mujoco
@@ -84,13 +79,6 @@ def load(render: bool = False) -> None:
             _drop_missing_fields(sizes, mujoco)
         except (ImportError, AttributeError, KeyError, TypeError) as error:
             _refuse(error)
-
-
-def _replace_policies() -> None:
-    """Put a placeholder where torch and JAX would be imported, which workers must not do."""
-    module = ModuleType(_POLICIES)
-    vars(module).update(TorchModel=_NoPolicy, TorchPolicy=_NoPolicy)
-    sys.modules.setdefault(_POLICIES, module)
 
 
 class _NoPolicy:
@@ -103,47 +91,39 @@ class _NoPolicy:
 def _drop_missing_fields(sizes: dict[str, dict[str, Any]], mujoco: Any) -> None:
     """Forget the fields of MuJoCo's structures that this MuJoCo does not have."""
     model = mujoco.MjModel.from_xml_string("<mujoco/>")
-    structures = {"MjModel": model, "MjData": mujoco.MjData(model)}
-    for name, kind in _STRUCTURES.items():
-        fields = sizes[name]
-        for field in [field for field in fields if not hasattr(structures[kind], field)]:
-            del fields[field]
+    for name, structure in (("mjmodel", model), ("mjdata", mujoco.MjData(model))):
+        for field in list(sizes[name]):
+            if not hasattr(structure, field):
+                del sizes[name][field]
 
 
 def _refuse(error: Exception) -> NoReturn:
     """Raise ConfigError with the versions that are here, and those that were tested."""
     cause = " ".join(f"{type(error).__name__}: {error}".split())
+    mujoco, control = installed_version("mujoco"), installed_version("dm-control")
     raise ConfigError(
-        f"HumanoidBench {installed_version()} is not supported with MuJoCo {_version('mujoco')} "
-        f"and dm-control {_version('dm-control')}, tested: {TESTED} ({cause})"
+        f"HumanoidBench {installed_version()} is not supported with MuJoCo {mujoco} and "
+        f"dm-control {control}, tested: {TESTED} ({cause})"
     ) from error
 
 
 def task_names() -> list[str]:
-    """Return every task that HumanoidBench registers, such as `h1hand-push`, sorted.
-
-    Raises:
-        ConfigError: as in `load`.
-    """
+    """Return every task that HumanoidBench registers, such as `h1hand-push`, sorted."""
     load()
     ids = (name for name, spec in gymnasium.registry.items() if is_ours(spec))
     return sorted(name.removesuffix("-v0") for name in ids)
 
 
 def is_ours(spec: EnvSpec) -> bool:
-    """Tell whether HumanoidBench registered an id."""
+    """Return whether HumanoidBench registered an id."""
     return isinstance(spec.entry_point, str) and spec.entry_point.startswith(f"{PACKAGE}.")
 
 
 def make(task: str, render: bool = False) -> gymnasium.Env[Any, Any]:
     """Make HumanoidBench's own environment, truncated at its time limit, without a viewer.
 
-    Args:
-        task: robot and task as HumanoidBench registers them, without the ending `-v0`.
-        render: whether OpenGL has to be at hand; HumanoidBench itself never renders.
-
-    Raises:
-        ConfigError: as in `load`, or if the task has no model for this robot.
+    `task` is robot and task as HumanoidBench registers them, without the ending `-v0`; one without
+    a model for this robot is a ConfigError. `render` needs OpenGL to be at hand.
     """
     load(render)
     try:

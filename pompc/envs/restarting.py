@@ -50,7 +50,9 @@ class RestartingEnv:
         """Start an episode; return its first observation `[O]`."""
         while True:
             try:
-                return self._finite("observation", self.environment.reset()[0])
+                observation, _ = self.environment.reset()
+                _require_finite("observation", observation)
+                return observation
             except ConfigError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
@@ -65,14 +67,14 @@ class RestartingEnv:
         """
         try:
             final, reward, terminated, truncated, info = self.environment.step(action)
-            self._finite("observation", final)
-            self._finite("reward", reward)
+            _require_finite("observation", final)
+            _require_finite("reward", reward)
         except ConfigError:  # its author's to mend, whatever the seed
             raise
         except Exception as error:  # noqa: BLE001 - whatever a user's environment raises
-            self._rebuild(error)
+            failure = self._rebuild(error)
             first = self.reset()
-            return Step(first, first, 0.0, False, False, 0, _describe(error))
+            return Step(first, first, 0.0, False, False, 0, failure)
         first = final
         if terminated or truncated:
             self._failures = 0
@@ -82,8 +84,8 @@ class RestartingEnv:
     def save(self) -> State:
         """Return what `load` needs to go on from here."""
         own = {"rebuilt": np.int64(self._rebuilt), "failures": np.int64(self._failures)}
-        save = getattr(self.environment, "save", None)
-        return {**own, **(save() if save else {})}
+        save = getattr(self.environment, "save", dict)
+        return own | save()
 
     def load(self, state: State) -> np.ndarray:
         """Go on where `save` was called; return the present observation `[O]`.
@@ -99,38 +101,37 @@ class RestartingEnv:
 
     @property
     def restores(self) -> bool:
-        """Tell whether the environment can store its state."""
+        """Whether the environment can store its state."""
         return hasattr(self.environment, "load")
 
     def close(self) -> None:
         """Close the environment."""
         self.environment.close()
 
-    def _rebuild(self, error: Exception) -> None:
+    def _rebuild(self, error: Exception) -> str:
+        """Make the environment anew after an error; return that in words."""
         self._rebuilt += 1
         self._failures += 1
+        cause = f"{type(error).__name__}: {error}"
         if self._failures >= PATIENCE:
             raise RuntimeError(
                 f"the environment of {self.task!r} with seed {self._seed} failed {PATIENCE} times "
-                f"without a whole episode between: {_describe(error)}"
+                f"without a whole episode between: {cause}"
             ) from error
         self._replace()
+        return cause
 
     def _replace(self) -> None:
         with suppress(Exception):
             self.environment.close()
         self.environment = self._make()
 
-    def _finite(self, name: str, values: Any) -> Any:
-        if not np.isfinite(values).all():
-            raise FloatingPointError(f"it returned a {name} that is NaN or infinite")
-        return values
+
+def _require_finite(name: str, values: Any) -> None:
+    if not np.isfinite(values).all():
+        raise FloatingPointError(f"it returned a {name} that is NaN or infinite")
 
 
 def fresh_seed(seed: int, rebuilt: int) -> int:
     """Return the seed of an environment that was made anew so many times: at first its own."""
     return int(np.random.SeedSequence((seed, rebuilt)).generate_state(1)[0]) if rebuilt else seed
-
-
-def _describe(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -1,11 +1,7 @@
-"""A vector of environments, in this process or in worker processes that never import JAX.
-
-Axes: `P` environments, `O` observation, `A` action.
-"""
+"""A vector of environments. Axes: `P` environments, `O` observation, `A` action."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -49,8 +45,8 @@ class Feedback(NamedTuple):
     observation: np.ndarray
 
 
-class Vector(ABC):
-    """Step `P` environments together; a context manager that closes them.
+class Vector:
+    """Step `P` environments of one task, here one after the other; a context manager that closes.
 
     Attributes:
         task: the task of all environments.
@@ -59,88 +55,46 @@ class Vector(ABC):
         action_dim: `A`.
     """
 
-    task: str
-    count: int
-    observation_dim: int
-    action_dim: int
-
-    @abstractmethod
-    def reset(self) -> np.ndarray:
-        """Start an episode in every environment; return the observations, float32 `[P, O]`."""
-
-    @abstractmethod
-    def send(self, actions: np.ndarray) -> None:
-        """Hand over the next actions `[P, A]`, in [-1, 1], without waiting for the result."""
-
-    @abstractmethod
-    def receive(self) -> Observations:
-        """Return the result of the actions that were sent last; exactly once per `send`."""
-
-    @abstractmethod
-    def save(self) -> list[State]:
-        """Return the state of every environment, arrays by name."""
-
-    @abstractmethod
-    def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
-        """Let every environment go on where `save` was called.
-
-        Returns:
-            The present observations `[P, O]`, and bool `[P]`: where that could not be done and a
-            new episode started instead.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Close every environment; a second call does nothing."""
-
-    def step(self, actions: np.ndarray) -> Observations:
-        """Take one step with actions `[P, A]` in [-1, 1]: `send`, then `receive`."""
-        self.send(actions)
-        return self.receive()
-
-    def __enter__(self) -> Self:
-        """Return the vector itself."""
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        """Close the vector."""
-        self.close()
-
-    def _check_actions(self, actions: np.ndarray) -> None:
-        """Raise ValueError unless actions are `[P, A]`: a wrong shape might broadcast."""
-        expected = (self.count, self.action_dim)
-        if actions.shape != expected:
-            raise ValueError(f"actions of {self.task!r} have shape {actions.shape}, not {expected}")
-
-
-class LocalVector(Vector):
-    """Step environments one after the other in this process."""
-
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
         """Make one environment per seed."""
-        self.task = task
-        self.count = len(seeds)
+        self.task, self.count = task, len(seeds)
         self._environments = [RestartingEnv(task, seed) for seed in seeds]
         self._actions: np.ndarray | None = None
         first = self._environments[0].environment
         self.observation_dim = flatdim(first.observation_space)
         self.action_dim = flatdim(first.action_space)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
     def reset(self) -> np.ndarray:
         """Start an episode in every environment; return the observations, float32 `[P, O]`."""
         return np.stack([environment.reset() for environment in self._environments])
 
+    def step(self, actions: np.ndarray) -> Observations:
+        """Take one step with actions `[P, A]` in [-1, 1]: `send`, then `receive`."""
+        self.send(actions)
+        return self.receive()
+
     def send(self, actions: np.ndarray) -> None:
-        """Keep the actions `[P, A]`; `receive` takes the step.
+        """Hand over the next actions `[P, A]`, in [-1, 1], without waiting for the result.
 
         Work that the caller dispatches in between, such as an update on the accelerator, thereby
         runs while the environments step.
+
+        Raises:
+            ValueError: for actions of another shape, which might broadcast.
         """
-        self._check_actions(actions)
+        expected = (self.count, self.action_dim)
+        if actions.shape != expected:
+            raise ValueError(f"actions of {self.task!r} have shape {actions.shape}, not {expected}")
         self._actions = actions
 
     def receive(self) -> Observations:
-        """Step every environment, and reset those whose episode ended.
+        """Return the result of the actions that were sent last; exactly once per `send`.
 
         Raises:
             RuntimeError: if an environment failed three times without a whole episode between, or
@@ -149,20 +103,22 @@ class LocalVector(Vector):
         if self._actions is None:
             raise RuntimeError("receive() needs the actions of a send()")
         actions, self._actions = self._actions, None
-        steps = [
-            environment.step(action)
-            for environment, action in zip(self._environments, actions, strict=True)
-        ]
-        columns = zip(*steps, strict=True)
+        pairs = zip(self._environments, actions, strict=True)
+        columns = zip(*(environment.step(action) for environment, action in pairs), strict=True)
         types = np.float32, np.float32, np.float32, np.bool_, np.bool_, np.int64, np.str_
         return Observations(*(np.array(c, kind) for c, kind in zip(columns, types, strict=True)))
 
     def save(self) -> list[State]:
-        """Return the state of every environment."""
+        """Return the state of every environment, arrays by name."""
         return [environment.save() for environment in self._environments]
 
     def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
-        """Let every environment go on where `save` was called."""
+        """Let every environment go on where `save` was called.
+
+        Returns:
+            The present observations `[P, O]`, and bool `[P]`: where that could not be done and a
+            new episode started instead.
+        """
         pairs = zip(self._environments, states, strict=True)
         observations = np.stack([environment.load(state) for environment, state in pairs])
         return observations, np.array([not env.restores for env in self._environments])

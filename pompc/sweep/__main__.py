@@ -12,7 +12,7 @@ from pompc import runs
 from pompc.errors import ConfigError
 from pompc.sweep import status
 from pompc.sweep.backends import BACKENDS, launch
-from pompc.sweep.plan import Sweep, load
+from pompc.sweep.plan import load
 
 _EXAMPLES = """examples:
   python -m pompc.sweep sweeps/small.yaml --backend print    the commands, one a line
@@ -35,7 +35,7 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("what", metavar="FILE | status [FILE ...]",
                         help="a sweep in YAML to launch, or the word status")  # fmt: skip
     parser.add_argument("files", nargs="*", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--backend", choices=list(BACKENDS), default="local",
+    parser.add_argument("--backend", choices=BACKENDS, default="local",
                         help="where the jobs run (default: local)")  # fmt: skip
     parser.add_argument("--at-once", type=int, default=1, metavar="N",
                         help="jobs at the same time on this machine (default: 1)")  # fmt: skip
@@ -57,24 +57,19 @@ def _show(files: Sequence[Path]) -> None:
         print(status.readable(status.table([sweep])), end="\n\n")
 
 
-def _launch(sweep: Sweep, arguments: argparse.Namespace) -> int:
-    """Run the sweep and say how it ended."""
-    if arguments.backend != "print":
-        print(status.summary(sweep))
-    failed = launch(sweep, arguments.backend, arguments.at_once)
-    if arguments.backend == "local":
-        print(status.readable(status.table([sweep])))
-    return int(failed > 0)
-
-
 def main(values: Sequence[str]) -> None:
     """Run the command line."""
     arguments = _arguments(values)
     try:
         if arguments.what == "status":
-            _show(arguments.files)
-        else:
-            sys.exit(_launch(load(arguments.what), arguments))
+            return _show(arguments.files)
+        sweep = load(arguments.what)
+        if arguments.backend != "print":
+            print(status.summary(sweep))
+        failed = launch(sweep, arguments.backend, arguments.at_once)
+        if arguments.backend == "local":
+            print(status.readable(status.table([sweep])))
+        sys.exit(int(failed > 0))
     except ConfigError as error:
         sys.exit(str(error))
     except BrokenPipeError:  # `| head` has read enough

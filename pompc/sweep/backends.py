@@ -7,10 +7,11 @@ import queue
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pompc import runs
@@ -19,6 +20,7 @@ from pompc.runs.signals import EXIT_CODES
 from pompc.sweep import job
 from pompc.sweep.plan import Job, Sweep
 
+BACKENDS = ("local", "slurm", "print")
 _PREEMPTION = "USR1"  # what SLURM sends before a job's time is over, and the trainer listens to
 
 
@@ -27,34 +29,28 @@ def launch(sweep: Sweep, backend: str, at_once: int = 1) -> int:
 
     The backend `local` runs the jobs here, `at_once` at a time, each with its share of the cores,
     and returns when they have ended; `slurm` hands them to SLURM and returns; `print` writes their
-    commands.
+    commands. The first two leave alone what a process works on or what waits in SLURM.
 
     Raises:
         ConfigError: for an unknown backend, or where SLURM or submitit are not installed.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown backend {backend!r}: {', '.join(BACKENDS)} are there")
-    jobs = [one for one in sweep.jobs if job.state(one.folder).name != "done"]
-    if done := len(sweep.jobs) - len(jobs):
-        print(f"{done} of {len(sweep.jobs)} jobs are done")
-    return BACKENDS[backend](sweep, jobs, at_once) if jobs else 0
-
-
-def _free(jobs: Sequence[Job]) -> Iterator[Job]:
-    """Yield the jobs that no process works on and that do not wait in SLURM; name the others."""
-    for one in jobs:
-        state = job.state(one.folder)
-        if state.name == "running" or state.in_slurm:
+    states = [(one, job.state(one.folder)) for one in sweep.jobs]
+    left = [(one, state) for one, state in states if state.name != "done"]
+    if len(left) < len(states):
+        print(f"{len(states) - len(left)} of {len(states)} jobs are done")
+    free = []
+    for one, state in left:
+        if backend == "print":
+            print(command(one))
+        elif state.name == "running" or state.in_slurm:
             print(f"{one.folder.name} is {state.cause or state.name}")
         else:
-            yield one
-
-
-def _print(_: Sweep, jobs: Sequence[Job], __: int) -> int:
-    """Write the jobs as lines for a shell."""
-    for one in jobs:
-        print(command(one))
-    return 0
+            free.append(one)
+    if not free:
+        return 0
+    return _local(free, at_once) if backend == "local" else _slurm(sweep, free)
 
 
 def command(one: Job) -> str:
@@ -70,13 +66,12 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(runs.ROOT) if path.is_relative_to(runs.ROOT) else path)
 
 
-def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
-    """Run the jobs here, `at_once` at a time."""
-    jobs = list(_free(jobs))
+def _local(jobs: Sequence[Job], at_once: int) -> int:
+    """Run the jobs here, `at_once` at a time; hand signals that ask for an end on to them."""
     shares: queue.Queue[list[int]] = queue.Queue()
     for share in _core_shares(at_once):
         shares.put(share)
-    running: dict[Path, job.Attempts] = {}
+    running: list[job.Attempts] = []
     ended = threading.Event()
 
     def run(number: int, one: Job) -> int:
@@ -84,7 +79,8 @@ def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
             return 0
         share = shares.get()
         job.prepare(one.folder, one.settings)
-        running[one.folder] = attempts = job.Attempts(one.folder, share)
+        attempts = job.Attempts(one.folder, share)
+        running.append(attempts)
         name, agents = f"[{number}/{len(jobs)}] {one.folder.name}", len(one.config.agents)
         what = f"{agents} agents" if agents > 1 else "1 agent"
         print(f"{name}: {what}; what it says is in {_shown(one.folder / job.OUTPUT)}", flush=True)
@@ -93,12 +89,15 @@ def _local(_: Sweep, jobs: Sequence[Job], at_once: int) -> int:
         print(f"{name}: {_outcome(code, one.folder)}", flush=True)
         return int(code not in (0, *EXIT_CODES.values()))
 
-    def end(number: int) -> None:
+    def end(number: int, _: FrameType | None) -> None:
         ended.set()
-        for attempts in running.values():
+        for attempts in running:
             attempts.signal(number)
 
-    with _handing_on(end), ThreadPoolExecutor(at_once) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(at_once) as pool:
+        for name in EXIT_CODES:
+            number = getattr(signal, name)
+            stack.callback(signal.signal, number, signal.signal(number, end))
         return sum(pool.map(run, range(1, len(jobs) + 1), jobs))
 
 
@@ -108,7 +107,7 @@ def _outcome(code: int, folder: Path) -> str:
     if code in EXIT_CODES.values():
         return "ended with a checkpoint; start the sweep again to go on"
     known = job.read_record(folder)
-    return f"failed {known.attempts} times: {known.failure}" if known else f"failed ({code})"
+    return f"failed {known.attempts} times: {known.failure}"
 
 
 def _core_shares(parts: int) -> list[list[int]]:
@@ -117,26 +116,10 @@ def _core_shares(parts: int) -> list[list[int]]:
     return [cores[part::parts] or [cores[part % len(cores)]] for part in range(parts)]
 
 
-@contextmanager
-def _handing_on(end: Callable[[int], None]) -> Iterator[None]:
-    """Hand the signals that ask for an end on to `end`."""
-    previous = {
-        getattr(signal, name): signal.signal(getattr(signal, name), lambda number, _: end(number))
-        for name in EXIT_CODES
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 class SlurmJob:
     """What submitit runs in SLURM; before the time is over it writes a checkpoint and is queued."""
 
-    def __init__(self) -> None:
-        """Run nothing yet."""
-        self._attempts: job.Attempts | None = None
+    _attempts: job.Attempts | None = None
 
     def __call__(self, folder: str) -> int:
         """Run a job to its end; return its exit code."""
@@ -152,11 +135,8 @@ class SlurmJob:
         return DelayedSubmission(SlurmJob(), folder)
 
 
-def _slurm(sweep: Sweep, jobs: Sequence[Job], _: int) -> int:
+def _slurm(sweep: Sweep, jobs: Sequence[Job]) -> int:
     """Hand the jobs to SLURM as one array."""
-    jobs = list(_free(jobs))
-    if not jobs:
-        return 0
     executor = _executor(sweep, jobs[0].folder.parent / "slurm")
     for one in jobs:
         job.prepare(one.folder, one.settings)
@@ -183,10 +163,3 @@ def _executor(sweep: Sweep, folder: Path) -> Any:
     except (RuntimeError, NameError, ValueError, TypeError) as error:
         raise ConfigError(f"SLURM cannot take this sweep: {' '.join(str(error).split())}") from None
     return executor
-
-
-BACKENDS: dict[str, Callable[[Sweep, Sequence[Job], int], int]] = {
-    "local": _local,
-    "slurm": _slurm,
-    "print": _print,
-}

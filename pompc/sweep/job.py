@@ -52,15 +52,15 @@ def state(folder: Path) -> State:
     known = read_record(folder)
     if lock.is_held(folder):
         return State("running")
-    if known is not None and known.slurm and _in_slurm(known.slurm):
+    if known.slurm and _in_slurm(known.slurm):
         return State("waiting", f"in SLURM as {known.slurm}", in_slurm=True)
-    if known is not None and known.failure:
+    if known.failure:
         return State("failed", known.failure)
     return State("done" if runs.read_provenance(folder).get("finished") else "waiting")
 
 
 def _in_slurm(number: str) -> bool:
-    """Tell whether SLURM has a job queued or running."""
+    """Return whether SLURM has a job queued or running."""
     try:
         found = subprocess.run(
             ["squeue", "--noheader", "--job", number, "--format", "%T"],
@@ -71,10 +71,10 @@ def _in_slurm(number: str) -> bool:
     return bool(found.stdout.strip())
 
 
-def read_record(folder: Path) -> Record | None:
-    """Return what is known of a job; None where it was never prepared."""
+def read_record(folder: Path) -> Record:
+    """Return what is known of a job; nothing where it was never prepared."""
     path = folder / RECORD
-    return Record(**json.loads(path.read_text())) if path.exists() else None
+    return Record(**json.loads(path.read_text())) if path.exists() else Record({})
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -101,19 +101,19 @@ class Attempts:
 
     def __init__(self, folder: Path, cores: Sequence[int] = ()) -> None:
         """Take a job's folder, and the CPU cores that it may use (none named: all)."""
-        self._folder, self._cores = folder, cores
+        self._folder = folder
+        self._cores = {"POMPC_CORES": ",".join(map(str, cores))} if cores else {}
         self._process: subprocess.Popen[bytes] | None = None
         self._signals: list[int] = []
 
     def run(self) -> int:
         """Run the job until it is done, asked to end, or failed for good; return its exit code."""
-        cores = {"POMPC_CORES": ",".join(map(str, self._cores))} if self._cores else {}
+        command = [sys.executable, "-m", "pompc.sweep.job", str(self._folder)]
         while True:
-            command = [sys.executable, "-m", "pompc.sweep.job", str(self._folder)]
             with (self._folder / OUTPUT).open("ab") as log:
                 self._process = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    start_new_session=True, env=os.environ | cores,
+                    start_new_session=True, env=os.environ | self._cores,
                 )  # fmt: skip
                 for number in self._signals:
                     self._process.send_signal(number)
@@ -121,7 +121,6 @@ class Attempts:
             if code == 0 or self._signals or code in EXIT_CODES.values():
                 return code
             known = read_record(self._folder)
-            assert known is not None
             known = known._replace(attempts=known.attempts + 1, failure=self._last_line())
             write_record(self._folder, known)
             if known.attempts >= ATTEMPTS:
@@ -141,8 +140,8 @@ class Attempts:
                 psutil.Process(self._process.pid).wait()
 
     def _last_line(self) -> str:
-        lines = (self._folder / OUTPUT).read_text(errors="replace").split("\n")
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+        text = (self._folder / OUTPUT).read_text(errors="replace").strip()
+        return text.rpartition("\n")[2].strip() or "no output"
 
 
 def attempt(folder: Path) -> int:
@@ -150,14 +149,13 @@ def attempt(folder: Path) -> int:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    known = read_record(folder)
-    if known is None:
+    if not (folder / RECORD).exists():
         print(f"{folder} holds no job: there is no {RECORD} in it")
         return 2
     logging.getLogger("papermill").setLevel(logging.ERROR)  # it warns of every other parameter
     for name in EXIT_CODES:
         signal.signal(getattr(signal, name), _hand_on)
-    parameters: dict[str, Any] = known.parameters | {"run_dir": str(folder)}
+    parameters = read_record(folder).parameters | {"run_dir": str(folder)}
     try:
         papermill.execute_notebook(
             NOTEBOOK, folder / "train.ipynb", parameters, progress_bar=False,
@@ -170,9 +168,8 @@ def attempt(folder: Path) -> int:
     return 0
 
 
-def _hand_on(number: int, frame: FrameType | None) -> None:
+def _hand_on(number: int, _: FrameType | None) -> None:
     """Hand a signal on to the kernel, this process's child."""
-    del frame
     for kernel in psutil.Process().children():
         kernel.send_signal(number)
 

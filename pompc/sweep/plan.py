@@ -42,7 +42,6 @@ class Sweep(NamedTuple):
     """A grid, cut into jobs."""
 
     name: str
-    about: str
     jobs: tuple[Job, ...]
     operations: float  # floating-point, in the matrix products of all agents
     tflops: float | None  # what the device is assumed to sustain, in 10^12 a second
@@ -81,18 +80,16 @@ def load(path: str | Path) -> Sweep:
     """
     path = Path(path)
     given = _read(path)
-    device = given.get("device") or {}
+    device, common = given.get("device") or {}, given.get("settings") or {}
     _check_names(device, _DEVICE, f"{path}: device")
     folder = runs.ROOT / given.get("runs", f"runs/{path.stem}")
     trained = _trained(folder)
-    jobs, operations, seen = [], 0.0, dict[str, int]()
     own = runtime.device_bytes() or psutil.virtual_memory().total
-    memory = device["memory_gb"] * 1e9 if "memory_gb" in device else float(own)
+    memory = device["memory_gb"] * 1e9 if "memory_gb" in device else own
+    jobs, operations, seen = [], 0.0, dict[str, int]()
     for number, entry in enumerate(given["grid"], 1):
         try:
-            for config, settings in _entry(
-                (given.get("settings") or {}) | entry, given.get("agents_per_job"), memory
-            ):
+            for config, settings in _entry(common | entry, given.get("agents_per_job"), memory):
                 _require_new(config, number, seen)
                 holders = [trained.get(agent.to_json(), set()) for agent in config.agents]
                 run = min(set.intersection(*holders), default=folder / _folder_name(config))
@@ -100,10 +97,8 @@ def load(path: str | Path) -> Sweep:
                 operations += cost.operations(population_of(config))
         except ConfigError as error:
             raise ConfigError(f"{path}, grid entry {number}: {error}") from error
-    return Sweep(
-        path.stem, given.get("about", ""), tuple(jobs), operations, device.get("tflops"),
-        given.get("slurm") or {},
-    )  # fmt: skip
+    slurm = given.get("slurm") or {}
+    return Sweep(path.stem, tuple(jobs), operations, device.get("tflops"), slurm)
 
 
 def _trained(folder: Path) -> dict[str, set[Path]]:
@@ -114,12 +109,9 @@ def _trained(folder: Path) -> dict[str, set[Path]]:
     found: dict[str, set[Path]] = {}
     for path in sorted(folder.glob("*/config.json")):
         run = path.parent
-        # A configuration of another version, or none, is passed over.
-        with suppress(ValueError, TypeError):
-            agents = (
-                runs.read_config(run).agents if runs.read_provenance(run).get("finished") else ()
-            )
-            for agent in agents:
+        with suppress(ValueError, TypeError):  # a configuration of another version is passed over
+            finished = runs.read_provenance(run).get("finished")
+            for agent in runs.read_config(run).agents if finished else ():
                 for one in (agent, dataclasses.replace(agent, matmul_precision="auto")):
                     found.setdefault(one.to_json(), set()).add(run)
     return found
@@ -183,24 +175,17 @@ def _split(
     if len(config.agents) <= most:
         yield config, {"task": task, **settings}
         return
-    for name in _SPLIT:
-        values = getattr(config, name)
+    axes = {name: getattr(config, name) for name in _SPLIT}
+    axes["seeds"] = range(config.seed, config.seed + config.seeds)
+    name, values = next((name, values) for name, values in axes.items() if len(values) > 1)
+    middle = len(values) // 2
+    for number, half in enumerate((list(values[:middle]), list(values[middle:]))):
+        change: dict[str, Any] = {name: half}
         if name == "seeds":
-            first = values // 2
-            halves: list[dict[str, Any]] = [
-                {"seed": config.seed, "seeds": first},
-                {"seed": config.seed + first, "seeds": values - first},
-            ]
-        elif len(values) > 1:
-            middle = len(values) // 2
-            halves = [{name: list(values[:middle])}, {name: list(values[middle:])}]
-        else:
-            continue
-        if name == "prior":  # λ = 0 reads none: it stands with the first
-            halves[1]["lam"] = [lam for lam in config.lam if lam]
-        for half in halves:
-            yield from _split(task, _without_fixed(settings | half), most)
-        return
+            change = {"seed": half[0], "seeds": len(half)}
+        if name == "prior" and number:  # λ = 0 reads none: it stands with the first
+            change["lam"] = [lam for lam in config.lam if lam]
+        yield from _split(task, _without_fixed(settings | change), most)
 
 
 def _without_fixed(settings: dict[str, Any]) -> dict[str, Any]:

@@ -21,9 +21,8 @@ def table(sweeps: Sequence[Sweep]) -> pd.DataFrame:
     """Return the grid, one row for each task, method, λ and prior of each job.
 
     Columns: `sweep`, `job`, `task`, `method`, `lam`, `prior`, any other setting that varies,
-    `seeds` (how many), `state` (done,
-    running, waiting or failed), `env_step` and `return` (mean over seeds) of the newest
-    evaluation, `time left`, and `cause` of a failure.
+    `seeds` (how many), `state` (done, running, waiting or failed), `env_step` and `return` (mean
+    over seeds) of the newest evaluation, `time left`, and `cause` of a failure.
     """
     return pd.DataFrame(
         [row for sweep in sweeps for one in sweep.jobs for row in _rows(sweep, one)]
@@ -55,7 +54,10 @@ def _rows(sweep: Sweep, one: Job) -> list[dict[str, Any]]:
     state, path = job.state(one.folder), one.folder / "returns.csv"
     table = runs.read_table(path).to_dict("records") if path.exists() else []
     newest = [row for row in table if row["env_step"] == table[-1]["env_step"]]
-    left = _time_left(newest, one.config.steps) if state.name == "running" else ""
+    done = newest[0]["env_step"] if newest else 0
+    left = ""
+    if state.name == "running" and done:  # at its own pace so far
+        left = duration((one.config.steps - done) * newest[0]["wall_s"] / done)
     cells: dict[tuple[Any, ...], set[int]] = {}
     for agent in one.config.agents:
         cells.setdefault(tuple(getattr(agent, key) for key in CELL), set()).add(agent.seed)
@@ -67,16 +69,8 @@ def _rows(sweep: Sweep, one: Job) -> list[dict[str, Any]]:
             "sweep": sweep.name, "job": one.folder.name, **dict(zip(CELL, cell, strict=True)),
             **{name: getattr(one.config, name) for name in sweep.varied},
             "seeds": len(seeds), "state": state.name,
-            "env_step": mine[0]["env_step"] if mine else 0,
+            "env_step": done if mine else 0,
             "return": round(fmean(row["return"] for row in mine), 1) if mine else math.nan,
             "time left": left, "cause": state.cause,
         })  # fmt: skip
     return rows
-
-
-def _time_left(newest: Sequence[dict[Any, Any]], steps: int) -> str:
-    """Estimate the time to the end from the run's own pace so far."""
-    if not newest or not newest[0]["env_step"]:
-        return ""
-    done, wall_s = newest[0]["env_step"], newest[0]["wall_s"]
-    return duration((steps - done) * wall_s / done)

@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from pompc.envs import action_repeat, check_task, dmc, make_env, make_vector, task_names
+from pompc.envs import action_repeat, check_task, dmc, make_env, make_vector, physics, task_names
 from pompc.envs import worker_vector as workers_module
 from pompc.envs.dmc import DmControlEnv
 from pompc.envs.process import module_environment
-from pompc.envs.vector import LocalVector, Observations, Vector
+from pompc.envs.vector import Observations, Vector
 from pompc.envs.worker_vector import WorkerVector
 from pompc.errors import ConfigError, nearest
 
@@ -318,7 +318,7 @@ def test_workers_return_what_one_process_does(task: str, own: str) -> None:
     seeds = [5, 2, 9]
     with make_vector(name, seeds) as vector:
         first, steps = rollout(vector, 5)
-        assert isinstance(vector, LocalVector)
+        assert type(vector) is Vector
     for workers in (1, 2):
         with make_vector(name, seeds, workers) as vector:
             assert isinstance(vector, WorkerVector)
@@ -503,11 +503,9 @@ def test_dm_control_goes_on_from_a_stored_state(task: str, monkeypatch: pytest.M
         shape = (1, vector.action_dim)
         return [vector.step(draws.uniform(-1, 1, shape).astype(np.float32)) for _ in range(12)]
 
-    with LocalVector(task, [3]) as vector, LocalVector(task, [99]) as other:
+    with Vector(task, [3]) as vector, Vector(task, [99]) as other:
         monkeypatch.setattr(dmc, "EPISODE_STEPS", 40)
-        monkeypatch.setattr(
-            DmControlEnv, "_set_physics_state", lambda *_: pytest.fail("physics differ")
-        )
+        monkeypatch.setattr(physics, "set_state", lambda *_: pytest.fail("physics differ"))
         vector.reset()
         for _ in range(50):
             action = random.uniform(-1, 1, (1, vector.action_dim)).astype(np.float32)
@@ -522,7 +520,7 @@ def test_dm_control_goes_on_from_a_stored_state(task: str, monkeypatch: pytest.M
 
 
 def test_stored_physics_replaces_what_another_processor_rounded() -> None:
-    with LocalVector("humanoid-walk", [0]) as vector, LocalVector("humanoid-walk", [1]) as other:
+    with Vector("humanoid-walk", [0]) as vector, Vector("humanoid-walk", [1]) as other:
         rollout(vector, 5)
         (state,) = vector.save()
         state["physics"] = state["physics"] + 1e-9

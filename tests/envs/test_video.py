@@ -11,7 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from pompc.envs.opengl import opengl
+from pompc.envs.physics import opengl
 from pompc.envs.video import record_actions
 from pompc.errors import ConfigError
 

@@ -273,7 +273,6 @@ def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsy
     sentence = "ConfigError: lam is -1.0 but must be a number >= 0, or inf"
     assert f"failed 3 times: {sentence}" in capsys.readouterr().out
     known = job.read_record(one.folder)
-    assert known is not None
     assert (known.attempts, known.failure) == (3, sentence)
     assert job.state(one.folder) == job.State("failed", sentence)
     assert (one.folder / job.OUTPUT).read_text().count(sentence) == 3
@@ -297,7 +296,6 @@ def test_a_job_that_is_asked_to_end_goes_on_when_started_again(write, environmen
     assert "SIGTERM: ended at step" in (one.folder / job.OUTPUT).read_text()
     assert job.state(one.folder) == job.State("waiting")
     known = job.read_record(one.folder)
-    assert known is not None
     assert known.attempts == 0
     assert job.Attempts(one.folder).run() == 0
     assert "going on from step" in (one.folder / job.OUTPUT).read_text()
