@@ -14,7 +14,7 @@ help:  ## Show what can be made
 train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in runs/quickstart
 	@mkdir -p $(RUN)
 	$(BIN)/papermill --no-progress-bar --log-level WARNING --stdout-file - --stderr-file - \
-		book/train.ipynb $(RUN)/train.ipynb -p lam 1.0
+		book/train.ipynb $(RUN)/train.ipynb -p lam 1.0 -p preset laptop
 
 test: lint  ## Run every check
 	$(BIN)/python -m pytest -q

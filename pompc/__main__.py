@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -22,8 +23,12 @@ _TRAIN = """examples:
   python -m pompc train task=walker-walk lam=9 seeds=3 out=runs/nine
   python -m pompc train task=gym:Pendulum-v1 "lam=[0, 1, inf]" steps=20_000
 
-Every setting of pompc.Config is a name; task, method, lam, prior, preset, seed, seeds and steps are
+Without a word it trains PO-MPC with the default settings, in runs/default. Every setting of
+pompc.Config is a name; task, method, lam, prior, preset, seed, seeds and steps are
 the usual ones. Started again with the same words, a run goes on from its last checkpoint."""
+
+
+_NO_SETTING = 'must be NAME=VALUE, such as task=walker-walk, and in quotes as a list: "lam=[0, 1]"'
 
 
 def _arguments(values: Sequence[str]) -> argparse.Namespace:
@@ -40,7 +45,7 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     train.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="a setting, or out=FOLDER")
     evaluate = command(_evaluate, "evaluate", "evaluate the newest checkpoint of a run anew")
     evaluate.add_argument("run", metavar="RUN", help="folder of the run")
-    evaluate.add_argument("--episodes", type=int, default=10, help="an agent (default: 10)")
+    evaluate.add_argument("--episodes", type=int, default=10, help="of each agent (default: 10)")
     video = command(_video, "video", "record the first episode of a run's newest evaluation")
     video.add_argument("run", metavar="RUN", help="folder of the run")
     video.add_argument("--agent", type=int, default=0, help="its number (default: 0)")
@@ -59,7 +64,7 @@ def _train(arguments: argparse.Namespace) -> None:
     for word in arguments.settings:
         name, equals, text = word.partition("=")
         if not equals or name in given:
-            problem = "is given twice" if equals else "must be NAME=VALUE, such as task=walker-walk"
+            problem = "is given twice" if equals else _NO_SETTING
             raise ConfigError(f"{name!r} {problem}")
         given[name] = text if name == "out" else _value(text)
     out = given.pop("out", "runs/" + _folder_name(arguments.settings))
@@ -128,6 +133,9 @@ def main(values: Sequence[str]) -> None:
     except SaidError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("ended at once, without a checkpoint", file=sys.stderr, flush=True)
+        os._exit(130)  # without waiting for a thread that compiles
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -40,10 +41,11 @@ def test_a_run_without_folder_is_named_by_its_words(trained):
     ("words", "sentence"),
     [
         (["train", "lamda=1"], "unknown parameter 'lamda'; did you mean 'lam'?"),
-        (["train", "lam"], "'lam' must be NAME=VALUE, such as task=walker-walk"),
+        (["train", "lam"], "'lam' must be NAME=VALUE, such as task=walker-walk, and in quotes"),
         (["train", "lam=1", "lam=2"], "'lam' is given twice"),
         (["train", "task=walker"], "unknown task 'walker'"),
         (["evaluate", "nowhere"], "'nowhere' holds no run"),
+        (["evaluate", "nowhere", "--episodes", "0"], "episodes is 0 but must be at least 1"),
         (["video", "nowhere"], "'nowhere' holds no run"),
         (["runs", "nowhere"], "no run found in 'nowhere'"),
     ],
@@ -55,6 +57,21 @@ def test_an_error_of_ours_is_one_sentence_and_exit_code_2(words, sentence, capsy
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+def test_a_second_ctrl_c_waits_for_no_thread(monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    def end(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(pompc, "train", interrupted, raising=False)
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "out=runs/x"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "ended at once, without a checkpoint\n"
 
 
 def test_no_traceback_in_a_process_of_its_own():

@@ -6,8 +6,9 @@ memory of both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -33,17 +34,32 @@ def _awaiting(compiled: Future[Any], say: Callable[[], None]) -> Callable[..., A
     return call
 
 
+@contextmanager
+def compiler() -> Iterator[Executor]:
+    """Yield a thread that compiles; what it has not begun when the block ends is dropped."""
+    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
 def compile_ahead(
-    programs: Programs, episodes: int, note: Callable[[str], None], later: Collection[str] = ()
+    programs: Programs,
+    pool: Executor,
+    episodes: int,
+    note: Callable[[str], None],
+    later: Collection[str] = (),
 ) -> Programs:
-    """Return the programs of a run, compiling; `note` prints a line about what is waited for.
+    """Return the programs of a run, compiling in a `pool` of one thread.
+
+    `note` prints a line about what is waited for.
 
     `episodes` of each agent are evaluated together. Programs of the names `later` compile at their
     first call, if there is one.
     """
     if programs.devices > 1 or programs.replay_on_host:
         return programs  # where arrays lie is known with the first ones only
-    pool = ThreadPoolExecutor(1, thread_name_prefix="compile")
     found: dict[str, Callable[..., Any]] = {}
     wanted = {name: own for name, own in shapes(programs, episodes).items() if name not in later}
     for name, arguments in wanted.items():
@@ -54,7 +70,6 @@ def compile_ahead(
         compiled = pool.submit(lambda lowered=lowered: lowered.result().compile())
         found[name] = _awaiting(compiled, say)
         pool.submit(runtime.trim_memory)  # once the thread has let go of what it lowered
-    pool.shutdown(wait=False)
     return programs._replace(**found)
 
 

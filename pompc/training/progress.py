@@ -25,10 +25,14 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{facts['device']}; about {duration(seconds)}\n{_idle(agents, facts)}"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, "
-        f"GPU memory {facts['gpu_memory']}, JAX {facts['jax']}; a first run also compiles for "
+        f"{_gpu(facts)}JAX {facts['jax']}; a first run also compiles for "
         f"about a minute\nterminations in the TD targets: {config.terminations}"
         + (f"; note: {facts['note']}" if "note" in facts else "")
     )
+
+
+def _gpu(facts: Mapping[str, Any]) -> str:
+    return "" if "CPU" in facts["device"] else f"GPU memory {facts['gpu_memory']}, "
 
 
 def _idle(agents: int, facts: Mapping[str, Any]) -> str:

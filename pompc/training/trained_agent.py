@@ -120,8 +120,10 @@ def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
     """Evaluate the newest checkpoint of a run anew, or an agent that `export_agent` wrote.
 
     Return a row an agent and episode: `agent, method, lam, prior, seed, episode, return,
-    return_policy`.
+    return_policy`. Fewer than one episode is a ConfigError.
     """
+    if episodes < 1:
+        raise ConfigError(f"episodes is {episodes} but must be at least 1")
     population, states = _restore(Path(run_dir))
     evaluator = Evaluator(make_programs(population), episodes)
     planner, policy = evaluator.planner(states).returns, evaluator.policy(states).returns
@@ -143,7 +145,10 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
     """
     config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
     if not stored.exists():
-        raise MissingError(f"the run in {str(run_dir)!r} has not evaluated its agents yet")
+        raise MissingError(
+            f"{str(run_dir)!r} holds no episodes: the run has not evaluated its agents yet, or "
+            "only its tables or an exported agent are there"
+        )
     make_population(config.agents, 0, 0).place(agent)  # refuses an agent that is not there
     with np.load(stored) as episodes:
         seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pompc import envs, runs, runtime
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost, groups
-from pompc.population.compile import compile_ahead
+from pompc.population.compile import compile_ahead, compiler
 from pompc.population.groups import Learners, Population, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import lock, resources
@@ -64,11 +65,13 @@ def train(
         Interruption() as interruption,
         reporting_full_disk(folder),
         make_vector(config.task, seeds, workers=environment_workers(len(seeds))) as vector,
+        compiler() as pool,
     ):
         # Only now: JAX starts here, and the workers of the environments were to start before it.
         runtime.configure(config.matmul_precision)
         population = make_population(agents, vector.observation_dim, vector.action_dim)
-        _Training(config, population, vector, folder, on_log, on_evaluate).run(interruption)
+        training = _Training(config, population, vector, folder, pool, on_log, on_evaluate)
+        training.run(interruption)
 
 
 def environment_workers(count: int) -> int:
@@ -91,7 +94,13 @@ class _Training:
     feedback: Feedback  # what it led to
 
     def __init__(
-        self, config: Config, population: Population, vector: Vector, folder: Path, *hooks: Hook
+        self,
+        config: Config,
+        population: Population,
+        vector: Vector,
+        folder: Path,
+        pool: Executor,
+        *hooks: Hook,
     ) -> None:
         self.config, self.vector, self.folder = config, vector, folder
         self.on_log, self.on_evaluate = hooks
@@ -102,7 +111,7 @@ class _Training:
         self.progress = Progress(config)
         episodes = config.evaluation_episodes
         later = () if config.decisions >= config.seeding_decisions + LOG_INTERVAL else ("measure",)
-        self.programs = compile_ahead(self.programs, episodes, self.progress.note, later)
+        self.programs = compile_ahead(self.programs, pool, episodes, self.progress.note, later)
         self.evaluator = Evaluator(self.programs, episodes)
         self.learners = Learners(*self.programs.init(*initial_arguments(population)))
         self.log = Log(self.programs, folder, self.progress.note)

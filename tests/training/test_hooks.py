@@ -83,10 +83,10 @@ class Winners(Fingerprints):
 def test_an_early_stop_counts_as_finished(small, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(trainer, "Evaluator", Winners)
     of_page("An early stop", small(), tmp_path, monkeypatch)
-    assert "stopped: all agents earn more than 700" in capsys.readouterr().out
+    assert "stopped: all agents earn more than 600" in capsys.readouterr().out
     facts = runs.read_provenance(tmp_path)
     assert facts["finished"] is True
-    assert facts["stopped"] == "all agents earn more than 700"
+    assert facts["stopped"] == "all agents earn more than 600"
     assert list(pompc.load_runs(tmp_path)["env_step"]) == [0]
     pompc.train(small(), tmp_path)
     assert "finished: nothing to do" in capsys.readouterr().out
