@@ -354,6 +354,7 @@ def test_workers_step_the_fake_without_jax_or_opengl(fake: Path) -> None:
 def test_the_first_line_tells_of_terminations_and_the_note() -> None:
     facts = dict.fromkeys(("device", "matmul_precision", "replay_memory", "gpu_memory", "jax"), "-")
     facts |= {"parameters": 1, "replay_bytes": 1, "disk_bytes": 10**6, "note": "no numbers"}
+    facts |= {"agent_devices": 1, "local_devices": 1}
     line = progress.first_line(Config("h1-walk", preset="laptop"), facts, 1.0)
     assert line.endswith("terminations in the TD targets: ignore; note: no numbers")
 
