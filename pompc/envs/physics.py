@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,7 @@ import gymnasium
 import numpy as np
 
 
-class MujocoEnv(gymnasium.Env[np.ndarray, np.ndarray]):
+class MujocoEnv(gymnasium.Env[np.ndarray, np.ndarray], ABC):
     """An environment whose state is stored as its episode's beginning, actions and physics.
 
     Attributes:
@@ -54,20 +55,21 @@ class MujocoEnv(gymnasium.Env[np.ndarray, np.ndarray]):
             raise RuntimeError("render() needs an environment made with render=True")
         return self._frame()
 
+    @abstractmethod
     def _beginning(self) -> dict[str, Any]:
         """Return arrays by name that determine how the episode began."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _begin(self, state: Mapping[str, Any]) -> None:
         """Let the next `reset()` begin a stored episode."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _mujoco(self) -> tuple[Any, Any]:
         """Return MuJoCo's own model and data."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _frame(self) -> np.ndarray:
-        raise NotImplementedError
+        """Return the current frame, uint8 `[height, width, 3]`."""
 
 
 def import_mujoco() -> Any:
