@@ -16,7 +16,7 @@ import pandas as pd
 
 import pompc
 from pompc import runs
-from pompc.errors import ConfigError, SaidError
+from pompc.errors import ConfigError, said_by_command
 
 _TRAIN = """examples:
   python -m pompc train task=walker-walk
@@ -129,10 +129,8 @@ def main(values: Sequence[str]) -> None:
     """Run the command line; an error of ours is one sentence, and exit code 2."""
     arguments = _arguments(values)
     try:
-        arguments.function(arguments)
-    except SaidError as error:
-        print(error, file=sys.stderr)
-        sys.exit(2)
+        with said_by_command():
+            arguments.function(arguments)
     except KeyboardInterrupt:
         print("ended at once, without a checkpoint", file=sys.stderr, flush=True)
         os._exit(130)  # without waiting for a thread that compiles

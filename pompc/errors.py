@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class SaidError(Exception):
@@ -24,6 +27,22 @@ class MissingError(SaidError, FileNotFoundError):
 
 class VideoError(SaidError, RuntimeError):
     """There can be no video of an episode."""
+
+
+@contextmanager
+def said_by_command() -> Iterator[None]:
+    """End a command with an error of ours as one sentence, and exit code 2.
+
+    One whose output nobody reads any more, as before `| head`, ends without a word.
+    """
+    try:
+        yield
+    except SaidError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
 
 
 def nearest(name: str, allowed: Iterable[str]) -> str:

@@ -25,7 +25,7 @@ from pompc import runtime
 from pompc.bench import kernels, peers, start
 from pompc.bench.contestants import BUFFER, Contestant, Ours, Theirs, rates
 from pompc.envs import make_vector
-from pompc.errors import ConfigError
+from pompc.errors import said_by_command
 from pompc.population import cost
 from pompc.settings.config import Config
 
@@ -204,13 +204,11 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
 def main(values: Sequence[str]) -> None:
     """Print the table, and write it where asked."""
     arguments = _arguments(values)
-    try:
+    with said_by_command():
         if arguments.start:
             rows = start.measure({"task": arguments.task, "preset": arguments.preset})
             return print(start.table(rows).to_string(index=False))
         result = measure(arguments)
-    except ConfigError as error:
-        sys.exit(str(error))
     print(f"{result['task']}, {result['preset']}, {result['device']}; matrix products "
           f"{result['peak_gflops']:.0f} GFLOP/s at most")  # fmt: skip
     for table in tables(result):

@@ -19,7 +19,7 @@ from pompc import runs, runtime
 from pompc.bench import peers
 from pompc.bench.peers import Peer
 from pompc.envs import make_vector
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, said_by_command
 from pompc.runs import files
 from pompc.settings.config import Config
 from pompc.training import progress
@@ -105,14 +105,12 @@ def main(values: Sequence[str]) -> None:
     """Train the peer that the command line names."""
     given = _arguments(values)
     default = runs.ROOT / "runs" / "peers" / f"{given.peer}-{given.task}-{given.seed}"
-    try:
+    with said_by_command():
         config = Config(
             given.task, method=_OURS[given.peer], preset=given.preset, seed=given.seed,
             steps=given.steps, evaluate_every=given.evaluate_every,
         )  # fmt: skip
         train(given.peer, config, given.run_dir or default)
-    except ConfigError as error:
-        sys.exit(f"python -m pompc.bench.peer_runs: {error}")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pompc import results, runs
-from pompc.errors import ConfigError
+from pompc.errors import said_by_command
 from pompc.figures import registry, seed_statistics, style
 from pompc.results import published
 from pompc.runs import files
@@ -102,7 +102,7 @@ def main(values: Sequence[str]) -> None:
     arguments = _arguments(values)
     # Figures with published curves lie apart, outside version control.
     name = Path(arguments.profile).name + ("-published" if arguments.published else "")
-    try:
+    with said_by_command():
         found = results.collect(arguments.profile)
         for warning in found.warnings:
             print(warning, file=sys.stderr)
@@ -111,8 +111,6 @@ def main(values: Sequence[str]) -> None:
             return
         folder = arguments.out or runs.ROOT / "figures" / name
         drawn = make(found, folder, arguments.names, published.files(arguments.published))
-    except ConfigError as error:
-        sys.exit(str(error))
     for name, has_runs in drawn.items():
         print(f"{name}: {'drawn' if has_runs else 'not run'}")
 

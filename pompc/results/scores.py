@@ -18,7 +18,7 @@ import pandas as pd
 
 from pompc import runs
 from pompc.envs import check_task, describe, humanoid, make_vector
-from pompc.errors import ConfigError, nearest
+from pompc.errors import ConfigError, nearest, said_by_command
 from pompc.results import intervals, published
 
 RANDOM = runs.SHIPPED / "runs" / "random" / "humanoid.csv"
@@ -202,10 +202,8 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
 def main(values: Sequence[str]) -> None:
     """Measure, or print the comparison."""
     arguments = _arguments(values)
-    try:
+    with said_by_command():
         arguments.run(arguments)
-    except ConfigError as error:
-        sys.exit(str(error))
 
 
 if __name__ == "__main__":

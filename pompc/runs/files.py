@@ -15,7 +15,7 @@ import numpy as np
 from pompc.errors import SaidError
 
 
-class DamagedError(RuntimeError):
+class DamagedError(SaidError, RuntimeError):
     """A file is not what was written."""
 
 

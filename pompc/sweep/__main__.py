@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pompc import runs
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, said_by_command
 from pompc.sweep import status
 from pompc.sweep.backends import BACKENDS, launch
 from pompc.sweep.plan import load
@@ -18,8 +17,8 @@ _EXAMPLES = """examples:
   python -m pompc.sweep sweeps/small.yaml --backend print    the commands, one a line
   python -m pompc.sweep sweeps/small.yaml --at-once 2        on this machine, two jobs at a time
   python -m pompc.sweep sweeps/paper.yaml --backend slurm    as a SLURM array
-  python -m pompc.sweep status                               how far every sweep is
-  python -m pompc.sweep status sweeps/small.yaml             how far one is
+  python -m pompc.sweep status                               how far every sweep is, a line each
+  python -m pompc.sweep status sweeps/small.yaml             each job of one
 
 Finished jobs are skipped, also where a run of the same folder has trained their agents among
 others; unfinished ones go on from their checkpoint."""
@@ -48,19 +47,20 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
 
 
 def _show(files: Sequence[Path]) -> None:
-    """Print the grids as tables."""
-    files = files or sorted((runs.ROOT / "sweeps").glob("*.yaml"))
-    if not files:
+    """Print a line for every sweep of the repository; of files that are named, their jobs, too."""
+    found = files or sorted((runs.ROOT / "sweeps").glob("*.yaml"))
+    if not found:
         raise ConfigError("there is no sweep: name a YAML file, see sweeps/ in the repository")
-    for sweep in map(load, files):
+    for sweep in map(load, found):
         print(status.summary(sweep))
-        print(status.readable(status.table([sweep])), end="\n\n")
+        if files:
+            print(status.readable(status.table([sweep])), end="\n\n")
 
 
 def main(values: Sequence[str]) -> None:
     """Run the command line."""
     arguments = _arguments(values)
-    try:
+    with said_by_command():
         if arguments.what == "status":
             return _show(arguments.files)
         sweep = load(arguments.what)
@@ -70,11 +70,6 @@ def main(values: Sequence[str]) -> None:
         if arguments.backend == "local":
             print(status.readable(status.table([sweep])))
         sys.exit(int(failed > 0))
-    except ConfigError as error:
-        sys.exit(str(error))
-    except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 
 from pompc import runs
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, said_by_command
 from pompc.results.intervals import stratified_bootstrap
 from pompc.runs import checkpoint, files
-from pompc.runs.files import DamagedError
 from pompc.theory import variances
 from pompc.theory.gradient_variance import ESTIMATORS, PARAMETERS, REFERENCES, Normal
 from pompc.theory.variances import StoredPlanners
@@ -87,7 +86,7 @@ def measure_run(
     """Measure the newest checkpoint of a run: `measure_planners`, with columns of its origin.
 
     The seed is of the draw of rows; `agent` is which one of a population. A ConfigError says that
-    there is no run, no such agent, or too little in its buffer, a FileNotFoundError or a
+    there is no run, no such agent, or too little in its buffer, a MissingError or a
     DamagedError that its newest checkpoint is missing or damaged.
     """
     config = runs.read_config(run_dir)
@@ -163,10 +162,8 @@ def main(values: Sequence[str]) -> None:
     """Measure a run, write the table and print the ratios of variances."""
     arguments = _arguments(values)
     sizes = Sizes(arguments.rows, arguments.neighbours, arguments.samples)
-    try:
+    with said_by_command():
         table = measure_run(arguments.run_dir, sizes, arguments.seed, arguments.agent)
-    except (ConfigError, FileNotFoundError, DamagedError) as error:
-        sys.exit(str(error))
     arguments.to.parent.mkdir(parents=True, exist_ok=True)
     files.write_text(arguments.to, table.to_csv(index=False, float_format="%.6g"))
     written = read(arguments.to)

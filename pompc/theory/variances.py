@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from pompc.errors import ConfigError
+from pompc.errors import ConfigError, MissingError
 from pompc.runs import checkpoint, files
 from pompc.theory import gradient_variance as gv
 from pompc.theory.gradient_variance import Normal, exact_moments
@@ -108,12 +108,12 @@ def read_planners(run_dir: str | Path, agent: int = 0) -> StoredPlanners:
     """Read the planners that a run's newest checkpoint holds, in the order of the buffer's slots.
 
     Rows of the seeding phase, whose plans are N(0, σ_max²), are among them. A run without a
-    checkpoint is a FileNotFoundError, one without such an agent a ConfigError.
+    checkpoint is a MissingError, one without such an agent a ConfigError.
     """
     run_dir = Path(run_dir)
     steps = checkpoint.saved_steps(run_dir)
     if not steps:
-        raise FileNotFoundError(f"the run in {str(run_dir)!r} has no checkpoint")
+        raise MissingError(f"the run in {str(run_dir)!r} has no checkpoint")
     folder = run_dir / "checkpoints"
     rings: dict[str, dict[int, np.ndarray]] = {"observation": {}, "mean": {}, "std": {}}
     for segment in checkpoint.verified(folder / str(steps[-1]))["segments"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 import shutil
 import subprocess
 import sys
@@ -548,13 +549,16 @@ def test_figures_without_runs_share_a_line(found: results.Results):
     assert len(figures.show(["figure_2", "figure_5"], found)) == 4
 
 
-def test_command_line_says_what_is_wrong(own: Path):
-    with pytest.raises(SystemExit, match=r"profile is 'smal', .*; did you mean 'small'"):
-        command_line.main(["--profile", "smal"])
-    with pytest.raises(SystemExit, match="no figure 'figure_9'"):
-        command_line.main(["figure_9", "--profile", str(own)])
-    with pytest.raises(SystemExit, match="nothing is there"):
-        command_line.main(["figure_1", "--profile", str(own), "--published", "none.json"])
+def test_command_line_says_what_is_wrong(own: Path, capsys: pytest.CaptureFixture[str]):
+    for words, sentence in (
+        (["--profile", "smal"], "profile is 'smal', .*; did you mean 'small'"),
+        (["figure_9", "--profile", str(own)], "no figure 'figure_9'"),
+        (["figure_1", "--profile", str(own), "--published", "none.json"], "nothing is there"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            command_line.main(words)
+        assert ended.value.code == 2
+        assert re.search(sentence, capsys.readouterr().err)
 
 
 def test_figures_do_not_import_jax():

@@ -180,9 +180,11 @@ def test_a_bad_sweep_is_one_sentence(tmp_path, sentence, capsys):
     path.write_text(yaml.safe_dump({"settings": TEST["settings"]} | BAD[sentence]))
     with pytest.raises(SystemExit) as caught:
         __main__.main([str(path), "--backend", "print"])
-    assert re.search(sentence, str(caught.value)), caught.value
-    assert "\n" not in str(caught.value)
-    assert not capsys.readouterr().out
+    assert caught.value.code == 2
+    printed = capsys.readouterr()
+    assert re.search(sentence, printed.err), printed.err
+    assert printed.err.count("\n") == 1
+    assert not printed.out
 
 
 def test_no_file_and_no_yaml_are_one_sentence(tmp_path):
@@ -334,6 +336,13 @@ def test_the_status_of_each_state(write, monkeypatch):
     assert list(table["time left"]) == ["", "", "30 s", "", ""]  # 300 steps at 10 a second
     assert "ValueError: broken" in said
     assert "5 jobs (3 waiting, 1 done, 1 failed), 10 agents" in status.summary(sweep)
+
+
+def test_the_status_of_all_sweeps_is_a_line_each(capsys):
+    __main__.main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    names = sorted(path.stem for path in (ROOT / "sweeps").glob("*.yaml"))
+    assert [line.split(":")[0] for line in lines] == names
 
 
 def test_a_reader_that_has_read_enough_is_no_error(write, tmp_path):
