@@ -102,7 +102,7 @@ def assert_same_run(first, second):
 
 
 KINDS = {
-    "one agent": {},
+    "one agent": {"evaluation_episodes": 1},
     "population": {"lam": [0.0, 1.0, 3.0, 9.0]},
     "cloning, ring full": {"method": "tdmpbc", "buffer_size": 90, "lam": 0.0},
 }
