@@ -74,12 +74,18 @@ return {_FIGURES}.filter(image => {{
   return !caption || !shown(caption) || !caption.textContent.trim();
 }}).map(image => 'a figure has no caption: ' + image.alt);
 """
+_CUT_VIDEOS = """
+const edge = document.querySelector('article')?.getBoundingClientRect().right;
+return seen('article video').filter(video => video.getBoundingClientRect().right > edge + 1)
+  .map(video => 'a video is cut at its right: ' + video.title);
+"""
 _EVERYWHERE = {
     "raw tables": _RAW_TABLES,
     "search fields": _SEARCH_FIELDS,
     "captions": _NO_CAPTIONS,
     "sharpness": _COARSE_FIGURES,
     "proportions": _STRETCHED_FIGURES,
+    "videos": _CUT_VIDEOS,
 }
 _WIDE = {"cut code": _CUT_CODE, "cut tables": _CUT_TABLES}  # a telephone scrolls them
 _RESULTS = {"open code": _OPEN_CODE}

@@ -19,6 +19,7 @@ FOLDED = "<details><summary>Show</summary><div class='cell_input'>{}</div></deta
 FIGURE = "<figure><img src='{}' style='width: 300px' alt='Two lines.'>{}</figure>"
 CAPTION = "<figcaption>Two lines that rise.</figcaption>"
 DRAWING = "data:image/svg+xml,<svg xmlns=%22http://www.w3.org/2000/svg%22/>"
+VIDEO = "<video title='A pole' width='{}'></video>"
 LONG, SHORT = "x" * 120, "print(x)"
 PIPES = "| task | return |\n| --- | --- |\n| walker-run | 517 |"
 
@@ -50,6 +51,7 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
     "proportions": (
         FIGURE.format("600.png", ""), FIGURE.format("600.png' height='40", ""), "stretched",
     ),
+    "videos": (VIDEO.format(800), VIDEO.format(900), "cut at its right: A pole"),
 }  # fmt: skip
 
 
