@@ -39,6 +39,20 @@ return seen('article table').filter(table => {
   }
 }).map(table => 'a table is cut at its right: ' + start(table));
 """
+# Of a table of eight columns or more, a word may go on in the next line.
+_BROKEN_HEADERS = r"""
+const broken = text => [...text.textContent.matchAll(/\p{L}+/gu)].filter(word => {
+  const range = document.createRange();
+  range.setStart(text, word.index);
+  range.setEnd(text, word.index + word[0].length);
+  return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
+}).map(word => `a word of a table's header is broken: ${word[0]}`);
+return seen('article table:not(:has(thead th:nth-child(8))) thead th').flatMap(header => {
+  const texts = document.createTreeWalker(header, NodeFilter.SHOW_TEXT), found = [];
+  while (texts.nextNode()) found.push(...broken(texts.currentNode));
+  return found;
+});
+"""
 _OPEN_CODE = """
 return seen('article .cell_input').map(cell => 'code stands open: ' + start(cell));
 """
@@ -87,7 +101,11 @@ _EVERYWHERE = {
     "proportions": _STRETCHED_FIGURES,
     "videos": _CUT_VIDEOS,
 }
-_WIDE = {"cut code": _CUT_CODE, "cut tables": _CUT_TABLES}  # a telephone scrolls them
+_WIDE = {  # a telephone scrolls them
+    "cut code": _CUT_CODE,
+    "cut tables": _CUT_TABLES,
+    "broken headers": _BROKEN_HEADERS,
+}
 _RESULTS = {"open code": _OPEN_CODE}
 CHECKS = _EVERYWHERE | _WIDE | _RESULTS
 

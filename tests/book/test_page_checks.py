@@ -13,6 +13,7 @@ from browser import PROGRAM, Browser
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not installed")
 FIELD = '<button class="search-button-field">Search</button>'
 TABLE = "<table><tr><td>name</td><td style='min-width: {}px'>number</td></tr></table>"
+HEADER = "<table><thead><th style='max-width: 40px; overflow-wrap: anywhere'>{}</thead></table>"
 SCROLLED = "<div style='width: 400px; overflow-x: auto'>{}</div>"
 CODE = "<pre style='width: 400px; overflow-x: auto'>{}</pre>"
 FOLDED = "<details><summary>Show</summary><div class='cell_input'>{}</div></details>"
@@ -31,6 +32,10 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
     "cut code": (CODE.format(SHORT), CODE.format(f"{SHORT}\n{LONG}"), "120 characters"),
     "cut tables": (SCROLLED.format(TABLE.format(10)), SCROLLED.format(TABLE.format(900)), "cut"),
     "cut tables, by the page": (TABLE.format(10), TABLE.format(1200), "cut at its right"),
+    "broken headers": (HEADER.format("so-so"), HEADER.format("reanalyse"), ": reanalyse"),
+    "broken headers, of many columns": (
+        HEADER.format("reanalyse</th>" + "<th>x</th>" * 7), HEADER.format("update"), ": update",
+    ),
     "open code": (FOLDED.format(SHORT), f"<div class='cell_input'>{SHORT}</div>", "print(x)"),
     "search fields": (FIELD + FIELD.replace("class", "hidden class"), FIELD + FIELD, "2 search"),
     "captions": (FIGURE.format(DRAWING, CAPTION), FIGURE.format(DRAWING, ""), "Two lines."),
