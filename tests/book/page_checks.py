@@ -39,7 +39,7 @@ return seen('article table').filter(table => {
   }
 }).map(table => 'a table is cut at its right: ' + start(table));
 """
-# Of a table of eight columns or more, a word may go on in the next line.
+# Where pandas names eight columns or more, a word may go on in the next line.
 _BROKEN_HEADERS = r"""
 const broken = text => [...text.textContent.matchAll(/\p{L}+/gu)].filter(word => {
   const range = document.createRange();
@@ -47,7 +47,7 @@ const broken = text => [...text.textContent.matchAll(/\p{L}+/gu)].filter(word =>
   range.setEnd(text, word.index + word[0].length);
   return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
 }).map(word => `a word of a table's header is broken: ${word[0]}`);
-return seen('article table:not(:has(thead th:nth-child(8))) thead th').flatMap(header => {
+return seen('article table:not(.dataframe:has(thead th:nth-child(8))) thead th').flatMap(header => {
   const texts = document.createTreeWalker(header, NodeFilter.SHOW_TEXT), found = [];
   while (texts.nextNode()) found.push(...broken(texts.currentNode));
   return found;

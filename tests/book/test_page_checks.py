@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Chromium is not install
 FIELD = '<button class="search-button-field">Search</button>'
 TABLE = "<table><tr><td>name</td><td style='min-width: {}px'>number</td></tr></table>"
 HEADER = "<table><thead><th style='max-width: 40px; overflow-wrap: anywhere'>{}</thead></table>"
+MANY = HEADER.format("{}" + "<th>x" * 7)
 SCROLLED = "<div style='width: 400px; overflow-x: auto'>{}</div>"
 CODE = "<pre style='width: 400px; overflow-x: auto'>{}</pre>"
 FOLDED = "<details><summary>Show</summary><div class='cell_input'>{}</div></details>"
@@ -34,7 +35,8 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
     "cut tables, by the page": (TABLE.format(10), TABLE.format(1200), "cut at its right"),
     "broken headers": (HEADER.format("so-so"), HEADER.format("reanalyse"), ": reanalyse"),
     "broken headers, of many columns": (
-        HEADER.format("reanalyse</th>" + "<th>x</th>" * 7), HEADER.format("update"), ": update",
+        MANY.format("reanalyse").replace("<table", "<table class='dataframe'"),
+        MANY.format("update"), ": update",
     ),
     "open code": (FOLDED.format(SHORT), f"<div class='cell_input'>{SHORT}</div>", "print(x)"),
     "search fields": (FIELD + FIELD.replace("class", "hidden class"), FIELD + FIELD, "2 search"),
