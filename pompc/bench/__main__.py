@@ -4,8 +4,6 @@ Every program is called in turn, ours and the peers', round after round on the s
 table holds medians. Ratios between rows of one table mean something, milliseconds alone do not.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json

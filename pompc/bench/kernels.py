@@ -1,7 +1,5 @@
 """Where a program's time goes on the device, by operation, from a trace of JAX's profiler."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Callable, Iterator

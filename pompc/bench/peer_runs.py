@@ -4,8 +4,6 @@ Networks, planner, losses and replay are the peer's; environment, evaluation, hy
 seeding and the ratio of updates to decisions are ours, so that what is left to differ is its code.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

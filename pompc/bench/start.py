@@ -1,7 +1,5 @@
 """Memory and start of a run: each in a process of its own, with an empty cache and a filled one."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource

@@ -6,8 +6,6 @@ A task is a string: `dog-run` (dm_control), `h1hand-walk` (HumanoidBench) or `gy
 more of its tasks, `describe(task)`; a new one is one more line of `_SUITES`.
 """
 
-from __future__ import annotations
-
 import functools
 from contextlib import closing
 from types import ModuleType

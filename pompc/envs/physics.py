@@ -1,7 +1,5 @@
 """What environments on MuJoCo share: OpenGL only where they render, and states to be stored."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from abc import ABC, abstractmethod

@@ -1,7 +1,5 @@
 """One environment that is rebuilt where it fails, and whose state can be stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple

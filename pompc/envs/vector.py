@@ -1,7 +1,5 @@
 """A vector of environments. Axes: `P` environments, `O` observation, `A` action."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 

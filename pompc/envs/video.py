@@ -1,7 +1,5 @@
 """Videos of episodes, rendered by a process of its own so that training never opens OpenGL."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A vector of environments in worker processes that never import JAX."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """Captions, notices and folded tables: seeds, steps, preset and commit of what a page shows."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 

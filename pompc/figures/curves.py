@@ -1,7 +1,5 @@
 """From tidy tables to curves, a row a seed, and to panels of them with what is missing."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Public implementations next to this code: learning curves, and decisions per second."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

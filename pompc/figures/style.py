@@ -5,8 +5,6 @@ with any common colour blindness and have a contrast of 3 to the background. It 
 looks the same in a dark theme and in a light one.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import textwrap

@@ -1,7 +1,5 @@
 """Figures of the theory pages: one function each, from what was computed; nothing here computes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes

@@ -6,8 +6,6 @@ TD-MPC2's had ended, which were replaced since. Two slips were mended: a claim t
 number of seeds. Scores are normalised as in `pompc.figures.seed_statistics`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

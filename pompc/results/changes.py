@@ -1,7 +1,5 @@
 """In which settings agents of one method, λ and prior differ."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -7,8 +7,6 @@ same, whatever their number of runs. Intervals are of 95 %; their ends are NaN w
 run, which has no other to be redrawn for it. No scores at all are a ConfigError.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

@@ -4,8 +4,6 @@ The files lie in `results/` of github.com/wertyuilife2/bmpc (d5dabc6): algorithm
 `values`, `lcbs`, `ucbs`, which are means over seeds and the ends of their 95 % intervals.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ every file; `checkpoints/replay/` the segments of the replay buffers, to which c
 No file is changed once written, and nothing is a pickle.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """What a run leaves on disk, and how it is read back as one tidy table."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """A run as a notebook asks for it: its parameters, and the folder that papermill writes it to."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

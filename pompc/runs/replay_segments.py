@@ -4,8 +4,6 @@ A segment holds, of each agent, the rows that are new and the plans that were ma
 and the ring of transitions that can be drawn, are small and stand whole in each checkpoint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple

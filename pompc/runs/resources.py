@@ -1,7 +1,5 @@
 """Room on disk and in memory, asked for before a long run."""
 
-from __future__ import annotations
-
 import math
 import resource
 import shutil

@@ -5,8 +5,6 @@ The changes of each preset follow. A method's own values are in `methods.METHODS
 
 # ruff: noqa: RUF009  (`setting` and `option` return fields of a dataclass, not values)
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, Literal
 

@@ -1,7 +1,5 @@
 """The methods: each is a row of settings, never a fork of the code."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple

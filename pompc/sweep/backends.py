@@ -1,7 +1,5 @@
 """Where the jobs of a sweep run: here, in SLURM, or wherever their commands are typed."""
 
-from __future__ import annotations
-
 import os
 import queue
 import shlex

@@ -4,8 +4,6 @@ The notebook's kernel is a process of its own; signals that ask for an end are h
 that the run writes a checkpoint, and the job ends with that run's exit code.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import math

@@ -1,7 +1,5 @@
 """From a sweep's YAML file to its jobs."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -10,8 +10,6 @@ The forward KL from the mixture differs from `from_each` by a constant. All in n
 planners, `G` actions of a grid; means and stds broadcast.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

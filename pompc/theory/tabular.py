@@ -6,8 +6,6 @@ Values are in units of return, divergences in nats. All raise a ConfigError that
 MDP, no grid, no distribution or no weight λ.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

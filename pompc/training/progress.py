@@ -1,7 +1,5 @@
 """What a run prints: a first line, then a bar on a terminal or one line an evaluation elsewhere."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any

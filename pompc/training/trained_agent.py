@@ -1,7 +1,5 @@
 """A trained agent from its run: single actions, evaluations, videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jax
