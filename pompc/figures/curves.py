@@ -12,9 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pompc.figures import style
 from pompc.figures.tasks import averaged, ordered, score_range, title
-from pompc.results.changes import REPEATED
 from pompc.results.intervals import Interval, mean_interval
-from pompc.results.read_runs import AGENT, CELL, CHANGES
+from pompc.results.read_runs import AGENT, CELL, CHANGES, REPEATED
 from pompc.settings.config import Config
 
 Agent = tuple[str, float, str, str]  # method, λ, prior, changes
