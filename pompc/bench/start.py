@@ -25,10 +25,9 @@ COLUMNS = {
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Start a run of `pompc.Config(**settings)` twice; the second finds what the first compiled.
 
-    Returns:
-        A row a run: `cache` (cold, warm), seconds from the command to the first evaluation and to
-        the first row of metrics after seeding, on the clock and of all cores, and the most memory
-        that was resident until then, in MB.
+    Return a row a run: `cache` (cold, warm), seconds from the command to the first evaluation and
+    to the first row of metrics after seeding, on the clock and of all cores, and the most memory
+    that was resident until then, in MB.
     """
     with tempfile.TemporaryDirectory() as folder:
         return [{"cache": name} | _run(settings, Path(folder), name) for name in ("cold", "warm")]

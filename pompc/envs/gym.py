@@ -32,9 +32,8 @@ def check(task: str) -> str:
 def make(task: str, seed: int, render: bool) -> GymEnv:
     """Make the environment of a task `gym:Id-v0` or `gym:module:Id-v0`.
 
-    Raises:
-        ConfigError: for an unknown id, a module or environment that cannot be imported, a space
-            that is not a `Box`, or infinite action bounds.
+    Raise ConfigError for an unknown id, a module or environment that cannot be imported, a space
+    that is not a `Box`, or infinite action bounds.
     """
     return GymEnv(_create(task, render), seed)
 

@@ -59,9 +59,8 @@ class RestartingEnv:
     def step(self, action: np.ndarray) -> Step:
         """Take one step with an action `[A]`, and start anew where the episode ended or failed.
 
-        Raises:
-            ConfigError: if the environment is not what it declares.
-            RuntimeError: at the third failure without a whole episode between them.
+        Raise ConfigError if the environment is not what it declares, RuntimeError at the third
+        failure without a whole episode between them.
         """
         try:
             final, reward, terminated, truncated, info = self.environment.step(action)

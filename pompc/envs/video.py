@@ -39,11 +39,8 @@ def record_actions(
 
     `path` is the file to write, and returned; its folder is made. Width and height are those of a
     frame in pixels; environments of Gymnasium have their own. `fps` are frames per second, by
-    default the speed of the simulated time.
-
-    Raises:
-        ConfigError: for an unknown task.
-        VideoError: in one sentence with the cause, if the episode cannot be rendered.
+    default the speed of the simulated time. Raise ConfigError for an unknown task, VideoError with
+    the cause if the episode cannot be rendered.
     """
     task = check_task(task)
     values = np.asarray(actions, np.float32).tolist()

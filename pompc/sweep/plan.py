@@ -72,9 +72,7 @@ def load(path: str | Path) -> Sweep:
     sentence; `runs`, the folder of the runs (default `runs/<name of the file>`, seen from the
     checkout); `agents_per_job`, at most; `device`, what a job will run on (`memory_gb`, default
     this machine's; `tflops` for an estimate of hours); `slurm`, parameters of submitit's executor.
-
-    Raises:
-        ConfigError: if there is no such file, or it asks for what is not allowed, with the entry.
+    Raise ConfigError, with the entry, for what is not allowed, or if there is no such file.
     """
     path = Path(path)
     given = _read(path)

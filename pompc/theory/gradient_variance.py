@@ -123,9 +123,7 @@ def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Compari
     - \mathbb{E}_a[(u \bar L)^2])$ for the score u. The policy is π_θ, `[A]`, the planners are all
     that may be drawn, `[K, A]`. The estimator `reparameterised` differentiates through
     a = μ + s x, `closed_form` averages over actions, as `pompc.algorithm.maths.kl_divergence` does.
-
-    Raises:
-        ConfigError: if shapes disagree, a std is not positive or the setting is unknown.
+    Raise ConfigError if shapes disagree, a std is not positive or the setting is unknown.
     """
     each, average, normalised = _references(policy, planners, setting)
     spread = np.mean(_second(each, setting), axis=0) - _second(average, setting)
