@@ -17,7 +17,7 @@ import pompc
 from pompc.training.hooks import Rows
 
 COLUMNS = {
-    "cache": "cache", "first_s": "first evaluation s", "first_cpu_s": "CPU s",
+    "first_s": "first evaluation s", "first_cpu_s": "CPU s",
     "learning_s": "learning s", "learning_cpu_s": "its CPU s", "peak_mb": "peak MB",
 }  # fmt: skip
 
