@@ -28,8 +28,7 @@ class Step(NamedTuple):
 class RestartingEnv:
     """Run episodes of a task one after the other, whatever its environment does.
 
-    Where it raises, or returns NaN or infinity, the episode is discarded and the environment made
-    anew, with another seed.
+    Where it raises, or returns NaN or infinity, it is made anew, with another seed and episode.
     """
 
     def __init__(self, task: str, seed: int) -> None:

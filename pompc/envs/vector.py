@@ -14,8 +14,7 @@ class Observations(NamedTuple):
 
     Where an episode ended, `observation`, to act on next, is the first of the next one, and
     `final_observation` the last of its own; elsewhere they are equal. Where an environment failed,
-    its episode is to be discarded, `observation` is the first of a new one, and the rest of the row
-    means nothing.
+    its episode is to be discarded; `observation` is the first of a new one, the rest means nothing.
     """
 
     observation: np.ndarray  # float32 [P, O]
@@ -79,8 +78,7 @@ class Vector:
     def receive(self) -> Observations:
         """Return the result of the actions that were sent last; exactly once per `send`.
 
-        Raise RuntimeError if an environment failed three times without a whole episode between, or
-        if no actions were sent.
+        Raise RuntimeError if none were sent, or an environment failed three times in a row.
         """
         if self._actions is None:
             raise RuntimeError("receive() needs the actions of a send()")

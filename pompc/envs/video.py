@@ -63,11 +63,8 @@ def _render_with_any_backend(task: str, request: str, video: Path) -> None:
         process = subprocess.run(
             module_command("pompc.envs.video", str(video)),
             env=module_environment(MUJOCO_GL=backend, PYGAME_HIDE_SUPPORT_PROMPT="1"),
-            input=request,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            input=request, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if process.returncode == 0:
             return
         cause = process.stderr.strip().rpartition("\n")[2]

@@ -63,8 +63,7 @@ def curve(rows: pd.DataFrame, column: str = "return") -> Curve:
 def average(rows: pd.DataFrame, tasks: Sequence[str]) -> Curve:
     """Return the curve of one agent's mean return over tasks, which it has run, seed by seed.
 
-    It has as many rows as the task with the fewest seeds: seeds of two tasks have nothing in common
-    but their number.
+    It has a row a seed of the task with the fewest: seeds of two tasks share their number only.
     """
     x, scores = aligned(rows, tasks)
     return Curve(x, np.array([np.mean(seeds, axis=0) for seeds in zip(*scores, strict=False)]))

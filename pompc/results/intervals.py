@@ -33,8 +33,7 @@ class Interval(NamedTuple):
 def mean_interval(scores: np.ndarray) -> Interval:
     """Return the mean of `scores [N, ...]` over axis 0, and an interval within the scores.
 
-    A few scores say little about their own spread: of up to three, the interval reaches from the
-    lowest to the highest.
+    Few scores say little about their spread: of up to three it is from the lowest to the highest.
     """
     return stratified_bootstrap([scores], np.mean, np.random.default_rng(0))
 

@@ -142,8 +142,7 @@ def _git(*arguments: str) -> str:
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append rows to a CSV file, with a column for each of their keys.
 
-    A table of an earlier version gets the columns that it lacks, and keeps those that rows lack;
-    such cells are empty.
+    A table of an earlier version gets the columns that it lacks; cells without a value are empty.
     """
     columns: list[str] = []
     if path.exists():

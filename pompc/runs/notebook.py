@@ -47,11 +47,9 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
 
 
 def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:
-    """Return the folder of the page that papermill, our parent process, is writing.
-
-    Its path comes from papermill itself, or is that word of its command line at which there is a
-    page under way, made from another word (or from "-", a pipe).
-    """
+    """Return the folder of the page that papermill, our parent process, is writing."""
+    # Its path comes from papermill itself, or is that word of its command line at which there is a
+    # page under way, made from another word (or from "-", a pipe).
     parent = psutil.Process().parent()
     words = [injected] if injected else parent.cmdline() if parent else []
     filled = [_filled(word, names) for word in words]

@@ -98,10 +98,7 @@ def load(path: str | Path) -> Sweep:
 
 
 def _trained(folder: Path) -> dict[str, set[Path]]:
-    """Return agent, as JSON -> finished runs in a folder that hold it, whatever they are named.
-
-    Agents that leave `matmul_precision` to the machine are found whatever they ran with.
-    """
+    """Return agent as JSON, with precision "auto" too -> finished runs of a folder that hold it."""
     found: dict[str, set[Path]] = {}
     for path in sorted(folder.glob("*/config.json")):
         run = path.parent
@@ -144,10 +141,7 @@ def _check_names(given: Any, allowed: Sequence[str], where: str) -> None:
 def _entry(
     settings: Mapping[str, Any], per_job: int | None, memory: float
 ) -> Iterator[tuple[Config, dict[str, Any]]]:
-    """Yield configuration and parameters of each job of one entry.
-
-    Methods, λ and priors in a list are agents of one job; any other list makes jobs of its own.
-    """
+    """Yield configuration and parameters of each job: lists but those of `AXES` make several."""
     settings = dict(settings)
     tasks = listed(settings.pop("task", None))
     if tasks == [None]:

@@ -174,10 +174,7 @@ def best_constant(policy: Normal, planners: Normal, parameter: str = "mean") -> 
 def _references(
     policy: Normal, planners: Normal, setting: Setting
 ) -> tuple[Quadratic, Quadratic, Quadratic]:
-    """Return log π^k of each planner, their average, and log of the normalised density.
-
-    Where the whole KL is meant, less log π_θ.
-    """
+    """Return log π^k of each planner (less log π_θ for `whole`), their average, and normalised."""
     _check(policy, planners, setting)
     each = log_density(policy, planners)
     if setting.whole:
