@@ -4,6 +4,8 @@
 on the tasks that the runs hold and the paper lacks. A figure without runs is not drawn.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple

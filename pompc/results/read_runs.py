@@ -4,6 +4,8 @@ A run that cannot be read is named and left out; a figure shows what is there, a
 of one method, λ and prior whose settings differ are told apart by their `changes`.
 """
 
+from __future__ import annotations
+
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
