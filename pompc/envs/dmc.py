@@ -1,7 +1,5 @@
 """dm_control suite tasks as Gymnasium environments, without OpenGL unless asked to render."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import logging
@@ -87,7 +85,7 @@ def check(task: str) -> str:
     )
 
 
-def make(task: str, seed: int, render: bool) -> DmControlEnv:
+def make(task: str, seed: int, render: bool) -> "DmControlEnv":
     """Make a dm_control task; errors as of `pompc.envs.make_env`."""
     _import_suite(render)
     return DmControlEnv(check(task), seed, render)

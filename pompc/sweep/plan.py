@@ -118,8 +118,6 @@ def _read(path: Path) -> dict[str, Any]:
         given = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path} must hold names and values, `grid` among them")
     _check_names(given, _KEYS, str(path))
     grid = given.get("grid")
     if not isinstance(grid, list) or not grid or not all(isinstance(e, dict) for e in grid):

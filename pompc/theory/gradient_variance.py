@@ -15,8 +15,6 @@ closed forms. Axes: `A` action, `K` planners, `N` planners of an update, `D` dra
 policy and planners raise the ConfigError of `exact_moments`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +41,11 @@ class Quadratic(NamedTuple):
     slope: np.ndarray  # [..., A]
     curvature: np.ndarray  # [..., A]
 
-    def mean(self, axis: int = 0) -> Quadratic:
+    def mean(self, axis: int = 0) -> "Quadratic":
         """Return the average of several."""
         return Quadratic(*(part.mean(axis) for part in self))
 
-    def plus(self, constant: float) -> Quadratic:
+    def plus(self, constant: float) -> "Quadratic":
         """Return the function with a constant added."""
         return self._replace(constant=self.constant + constant)
 
