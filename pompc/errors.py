@@ -1,7 +1,5 @@
 """Errors whose message says all, and the nearest-match hint of a sentence on bad input."""
 
-from __future__ import annotations
-
 import difflib
 import os
 import sys

@@ -1,7 +1,5 @@
 """The one place that sets up JAX: compilation cache, matmul precision, GPU memory."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import os

@@ -4,8 +4,6 @@ Every program is called in turn, ours and the peers', round after round on the s
 table holds medians. Ratios between rows of one table mean something, milliseconds alone do not.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import json
@@ -32,18 +30,12 @@ from pompc.settings.config import Config
 WARM_UP = 2  # calls before any is timed: a peer compiles again once it has a previous plan
 SLOW_S, SLOW_ROUNDS = 5.0, 5  # what takes longer than this is called every fifth round only
 # Two tables, so that each fits a page: what is measured, and where the time and the memory go.
-SPEED = {
-    "name": "program", "plan_ms": "plan ms", "update_ms": "update ms",
-    "reanalyse_ms": "reanalyse ms", "decisions_per_s": "decisions/s", "plan_ratio": "plan ratio",
-    "update_ratio": "update ratio", "speed_ratio": "decisions ratio",
-}  # fmt: skip
-SHARES = {
-    "name": "program", "plan_of_peak": "plan of peak", "update_of_peak": "update of peak",
-    "reanalyse_of_peak": "reanalyse of peak", "plan_share": "plan share",
-    "environment_share": "env share", "update_share": "update share", "memory_mb": "memory MB",
-    "compile_s": "compile s",
-}  # fmt: skip
 RATIOS = {"plan_ratio": "plan_ms", "update_ratio": "update_ms", "speed_ratio": "decisions_per_s"}
+SPEED = ["name", "plan_ms", "update_ms", "reanalyse_ms", "decisions_per_s", *RATIOS]
+SHARES = ["name", "plan_of_peak", "update_of_peak", "reanalyse_of_peak", "plan_share",
+          "environment_share", "update_share", "memory_mb", "compile_s"]  # fmt: skip
+HEADS = {"name": "program", "decisions_per_s": "decisions/s", "speed_ratio": "decisions ratio",
+         "environment_share": "env share", "memory_mb": "memory MB"}  # fmt: skip
 
 
 def medians(contestants: Sequence[Contestant], rounds: int) -> list[dict[str, float]]:
@@ -153,11 +145,9 @@ def tables(result: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return a measurement as text, the most telling digits alone: its speed, and its shares."""
     rows = pd.DataFrame([row | {"name": _name(row)} for row in result["rows"]])
     text = rows.map(lambda value: "" if pd.isna(value) else _short(value))
-    speed, shares = (
-        text.reindex(columns=list(columns), fill_value="").rename(columns=columns)
-        for columns in (SPEED, SHARES)
-    )
-    return speed, shares
+    speed, shares = (text.reindex(columns=names, fill_value="") for names in (SPEED, SHARES))
+    heads = {name: HEADS.get(name, name.replace("_", " ")) for name in (*SPEED, *SHARES)}
+    return speed.rename(columns=heads), shares.rename(columns=heads)
 
 
 def _name(row: dict[str, Any]) -> str:

@@ -4,8 +4,6 @@ Imported where its modules are: `PYTHONPATH` with the folder `bmpc` of its check
 packages `torch`, `torchrl` and `tensordict`; nothing of it is part of this project.
 """
 
-from __future__ import annotations
-
 import importlib
 from types import ModuleType, SimpleNamespace
 from typing import Any

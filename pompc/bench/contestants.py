@@ -1,7 +1,5 @@
 """What the benchmark puts side by side: our programs and a peer's, each ready to be timed."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Where a program's time goes on the device, by operation, from a trace of JAX's profiler."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -26,9 +24,8 @@ _CONTAINERS = re.compile(r"(while|conditional|call)\b")  # their parts are count
 def table(call: Callable[[], Any], calls: int = 3) -> pd.DataFrame:
     """Trace calls of a compiled program, each of which returns what can be waited for.
 
-    Returns:
-        A row for each kind of operation and name, numbers left out of it, longest first:
-        `kind, operation, count, ms`, a call. Operations of a CPU run beside each other.
+    Return `kind, operation, count, ms` a call: a row for each kind of operation and name, numbers
+    left out of it, longest first. Operations of a CPU run beside each other.
     """
     jax.block_until_ready(call())
     with tempfile.TemporaryDirectory() as folder:

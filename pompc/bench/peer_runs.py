@@ -4,8 +4,6 @@ Networks, planner, losses and replay are the peer's; environment, evaluation, hy
 seeding and the ratio of updates to decisions are ours, so that what is left to differ is its code.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time
@@ -32,8 +30,7 @@ _OURS = {"tdmpc2_jax": "tdmpc2", "bmpc_jax": "bmpc_jax", "bmpc_torch": "bmpc"}
 def train(name: str, config: Config, run_dir: Path) -> None:
     """Train a peer and write `returns.csv`, `settings.json` and `provenance.json` into `run_dir`.
 
-    Raises:
-        ConfigError: if the peer cannot be imported or the folder holds a run.
+    Raise ConfigError if the peer cannot be imported or the folder holds a run.
     """
     if (run_dir / "returns.csv").exists():
         raise ConfigError(f"{str(run_dir)!r} holds a run: choose another --run-dir")

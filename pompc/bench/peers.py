@@ -4,8 +4,6 @@ They are measured where they can be imported (`PYTHONPATH` with the two checkout
 packages `einops` and `jaxtyping`); nothing of them is part of this project.
 """
 
-from __future__ import annotations
-
 import importlib
 import sys
 import types
@@ -29,7 +27,7 @@ from pompc.settings.config import Config
 NAMES = ("tdmpc2_jax", "bmpc_jax")  # that the benchmark measures; `load` knows BmpcTorch, too
 
 
-def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Peer | None:
+def load(name: str, config: Config, observation_dim: int, action_dim: int) -> "Peer | None":
     """Return a peer at the hyper-parameters of `config`, or None where it cannot be imported."""
     make = {"tdmpc2_jax": Tdmpc2Jax, "bmpc_jax": BmpcJax, BmpcTorch.name: BmpcTorch}[name]
     try:
@@ -39,7 +37,7 @@ def load(name: str, config: Config, observation_dim: int, action_dim: int) -> Pe
         return None
 
 
-def step(peer: Peer, vector: Vector, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
+def step(peer: "Peer", vector: Vector, observation: np.ndarray, action: np.ndarray) -> np.ndarray:
     """Step the environment, store what came of it, and return the next observation."""
     result = vector.step(action)
     peer.insert({

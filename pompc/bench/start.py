@@ -1,7 +1,5 @@
 """Memory and start of a run: each in a process of its own, with an empty cache and a filled one."""
 
-from __future__ import annotations
-
 import json
 import os
 import resource
@@ -19,7 +17,7 @@ import pompc
 from pompc.training.hooks import Rows
 
 COLUMNS = {
-    "cache": "cache", "first_s": "first evaluation s", "first_cpu_s": "CPU s",
+    "first_s": "first evaluation s", "first_cpu_s": "CPU s",
     "learning_s": "learning s", "learning_cpu_s": "its CPU s", "peak_mb": "peak MB",
 }  # fmt: skip
 
@@ -27,10 +25,9 @@ COLUMNS = {
 def measure(settings: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Start a run of `pompc.Config(**settings)` twice; the second finds what the first compiled.
 
-    Returns:
-        A row a run: `cache` (cold, warm), seconds from the command to the first evaluation and to
-        the first row of metrics after seeding, on the clock and of all cores, and the most memory
-        that was resident until then, in MB.
+    Return a row a run: `cache` (cold, warm), seconds from the command to the first evaluation and
+    to the first row of metrics after seeding, on the clock and of all cores, and the most memory
+    that was resident until then, in MB.
     """
     with tempfile.TemporaryDirectory() as folder:
         return [{"cache": name} | _run(settings, Path(folder), name) for name in ("cold", "warm")]

@@ -6,8 +6,6 @@ A task is a string: `dog-run` (dm_control), `h1hand-walk` (HumanoidBench) or `gy
 more of its tasks, `describe(task)`; a new one is one more line of `_SUITES`.
 """
 
-from __future__ import annotations
-
 import functools
 from contextlib import closing
 from types import ModuleType
@@ -34,9 +32,7 @@ def _suite(task: str) -> ModuleType:
 def check_task(task: str) -> str:
     """Return the canonical name of a task, as the published curves spell it.
 
-    Raises:
-        ConfigError: for an unknown task, an observation or action space that is not a `Box`, or
-            infinite action bounds.
+    Raise ConfigError for an unknown task, a space that is not a `Box`, or infinite action bounds.
     """
     return _suite(task).check(task)
 
@@ -79,10 +75,7 @@ def make_env(
     `info["env_steps"]` counts the simulator steps of each call. `seed` determines the first
     `reset()`; `reset(seed=s)` makes the episode a function of `s`, and a `reset()` without a
     seed goes on with the random stream. With `render`, `render()` returns uint8 frames
-    `[height, width, 3]`; without it, no OpenGL context is ever created.
-
-    Raises:
-        ConfigError: as in `check_task`.
-        RuntimeError: for `render` after dm_control or MuJoCo was imported without rendering.
+    `[height, width, 3]`; without it, no OpenGL context is ever created. Raise ConfigError as
+    `check_task` does, RuntimeError for `render` after dm_control or MuJoCo was imported without.
     """
     return _suite(task).make(task, seed, render)

@@ -1,7 +1,5 @@
 """dm_control suite tasks as Gymnasium environments, without OpenGL unless asked to render."""
 
-from __future__ import annotations
-
 import copy
 import functools
 import logging
@@ -23,6 +21,7 @@ _NO_LIMIT = 1e10  # MuJoCo's mjMAXVAL: dm_control's bound for an actuator withou
 # Domains whose tasks never change their model, which all environments of a process can then share:
 # ten dogs of their own, as an evaluation has, would hold 730 MB of meshes.
 _SHARED = ("dog",)
+_RANDOM_STATE = ("key", "position", "has_gauss", "gauss")  # of NumPy's MT19937
 _CAMERAS = {"quadruped": 2}  # the other domains' first camera shows the whole robot
 
 
@@ -86,7 +85,7 @@ def check(task: str) -> str:
     )
 
 
-def make(task: str, seed: int, render: bool) -> DmControlEnv:
+def make(task: str, seed: int, render: bool) -> "DmControlEnv":
     """Make a dm_control task; errors as of `pompc.envs.make_env`."""
     _import_suite(render)
     return DmControlEnv(check(task), seed, render)
@@ -111,7 +110,7 @@ class DmControlEnv(MujocoEnv):
         self._simulator.task.random.seed(seed)
         self._camera = _CAMERAS.get(domain, 0)
         self._steps, self._over = 0, True
-        self._start: dict[str, Any] = {}  # of the task's random state, when the episode began
+        self._start: Any = None  # the task's random state when the episode began
         self._renders, self.render_mode = render, "rgb_array" if render else None
         frequency = 1.0 / (self._simulator.control_timestep() * ACTION_REPEAT)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": frequency}
@@ -145,16 +144,14 @@ class DmControlEnv(MujocoEnv):
         if seed is not None:
             random.seed(seed)
         self._steps, self._over = 0, False
-        self._start, self._actions = random.get_state(legacy=False), []
+        self._start, self._actions = random.get_state(), []
         return _flatten(self._simulator.reset().observation), {"env_steps": 0}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Hold an action for two simulator steps and sum their rewards.
 
-        The action `[A]` is clipped to [-1, 1] and scaled to the actuators' bounds.
-
-        Raises:
-            RuntimeError: when the episode is over, or has not been started.
+        The action `[A]` is clipped to [-1, 1] and scaled to the actuators' bounds. Raise
+        RuntimeError when the episode is over, or has not been started.
         """
         if self._over:
             raise RuntimeError("the episode is over: call reset() before step()")
@@ -172,20 +169,11 @@ class DmControlEnv(MujocoEnv):
         return _flatten(last.observation), reward, terminated, truncated, {"env_steps": len(steps)}
 
     def _beginning(self) -> dict[str, Any]:
-        return {
-            "key": self._start["state"]["key"],
-            "position": np.int64(self._start["state"]["pos"]),
-            "has_gauss": np.int64(self._start["has_gauss"]),
-            "gauss": np.float64(self._start["gauss"]),
-        }
+        return dict(zip(_RANDOM_STATE, map(np.asarray, self._start[1:]), strict=True))
 
     def _begin(self, state: Mapping[str, Any]) -> None:
-        self._simulator.task.random.set_state({
-            "bit_generator": "MT19937",
-            "state": {"key": state["key"], "pos": int(state["position"])},
-            "has_gauss": int(state["has_gauss"]),
-            "gauss": float(state["gauss"]),
-        })  # fmt: skip
+        key, *numbers = (state[name] for name in _RANDOM_STATE)
+        self._simulator.task.random.set_state(("MT19937", key, *map(np.ndarray.item, numbers)))
 
     def _mujoco(self) -> tuple[Any, Any]:
         simulator = self._simulator.physics

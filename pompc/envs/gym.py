@@ -1,7 +1,5 @@
 """Any Gymnasium id with `Box` observations and actions, one's own environments among them."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib
 import pickle
@@ -29,12 +27,11 @@ def check(task: str) -> str:
     return task
 
 
-def make(task: str, seed: int, render: bool) -> GymEnv:
+def make(task: str, seed: int, render: bool) -> "GymEnv":
     """Make the environment of a task `gym:Id-v0` or `gym:module:Id-v0`.
 
-    Raises:
-        ConfigError: for an unknown id, a module or environment that cannot be imported, a space
-            that is not a `Box`, or infinite action bounds.
+    Raise ConfigError for an unknown id, a module or environment that cannot be imported, a space
+    that is not a `Box`, or infinite action bounds.
     """
     return GymEnv(_create(task, render), seed)
 

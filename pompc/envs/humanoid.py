@@ -3,8 +3,6 @@
 Its package is no dependency: names and sizes of the paper's 14 tasks are known without it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -104,7 +102,7 @@ def dimensions(task: str) -> tuple[int, int]:
     return TASKS[name].observations - fewer, actions
 
 
-def make(task: str, seed: int, render: bool) -> HumanoidEnv:
+def make(task: str, seed: int, render: bool) -> "HumanoidEnv":
     """Make a HumanoidBench task.
 
     Errors are those of `pompc.envs.make_env`. Where HumanoidBench is not installed, the ConfigError

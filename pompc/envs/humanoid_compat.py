@@ -8,8 +8,6 @@ after three changes, made in memory when it is imported; its files stay as they 
 - It draws goals from NumPy's global state: seeded for each episode (`seeded_draws`).
 """
 
-from __future__ import annotations
-
 import functools
 import importlib
 import importlib.util

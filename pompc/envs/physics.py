@@ -1,7 +1,5 @@
 """What environments on MuJoCo share: OpenGL only where they render, and states to be stored."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from abc import ABC, abstractmethod
@@ -14,13 +12,9 @@ import numpy as np
 
 
 class MujocoEnv(gymnasium.Env[np.ndarray, np.ndarray], ABC):
-    """An environment whose state is stored as its episode's beginning, actions and physics.
+    """An environment whose state is stored as its episode's beginning, actions and physics."""
 
-    Attributes:
-        frame_size: height and width of rendered frames, in pixels.
-    """
-
-    frame_size: tuple[int, int] = (360, 480)
+    frame_size: tuple[int, int] = (360, 480)  # height and width of rendered frames, in pixels
     _renders: bool
     _actions: list[np.ndarray]  # since the episode began
 
@@ -46,11 +40,7 @@ class MujocoEnv(gymnasium.Env[np.ndarray, np.ndarray], ABC):
         return observation
 
     def render(self) -> np.ndarray:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the current frame, uint8 `[height, width, 3]`.
-
-        Raises:
-            RuntimeError: if the environment was made without `render=True`.
-        """
+        """Return the current frame, uint8 `[height, width, 3]`; needs `render=True`."""
         if not self._renders:
             raise RuntimeError("render() needs an environment made with render=True")
         return self._frame()

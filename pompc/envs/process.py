@@ -1,7 +1,5 @@
 """Child Python processes that find the same modules as this one, and never use its __main__."""
 
-from __future__ import annotations
-
 import os
 import sys
 

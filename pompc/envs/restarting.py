@@ -1,7 +1,5 @@
 """One environment that is rebuilt where it fails, and whose state can be stored."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -30,8 +28,7 @@ class Step(NamedTuple):
 class RestartingEnv:
     """Run episodes of a task one after the other, whatever its environment does.
 
-    Where it raises, or returns NaN or infinity, the episode is discarded and the environment made
-    anew, with another seed.
+    Where it raises, or returns NaN or infinity, it is made anew, with another seed and episode.
     """
 
     def __init__(self, task: str, seed: int) -> None:
@@ -61,9 +58,8 @@ class RestartingEnv:
     def step(self, action: np.ndarray) -> Step:
         """Take one step with an action `[A]`, and start anew where the episode ended or failed.
 
-        Raises:
-            ConfigError: if the environment is not what it declares.
-            RuntimeError: at the third failure without a whole episode between them.
+        Raise ConfigError if the environment is not what it declares, RuntimeError at the third
+        failure without a whole episode between them.
         """
         try:
             final, reward, terminated, truncated, info = self.environment.step(action)

@@ -1,7 +1,5 @@
 """A vector of environments. Axes: `P` environments, `O` observation, `A` action."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
@@ -14,27 +12,18 @@ from pompc.envs.restarting import RestartingEnv, State
 class Observations(NamedTuple):
     """What one step of `P` environments returns; an environment that is done starts again.
 
-    Attributes:
-        observation: float32 `[P, O]`, what to act on next: where an episode ended, the first
-            observation of the next one.
-        final_observation: float32 `[P, O]`, where this step led: where an episode ended, its last
-            observation, and equal to `observation` elsewhere.
-        reward: float32 `[P]`.
-        terminated: bool `[P]`, the task itself ended the episode.
-        truncated: bool `[P]`, a time limit ended the episode.
-        env_steps: int64 `[P]`, simulator steps taken, action repeat included.
-        failure: str `[P]`, empty where all went well. Elsewhere the environment failed: its episode
-            is to be discarded, `observation` is the first of a new one, and the rest of the row
-            means nothing.
+    Where an episode ended, `observation`, to act on next, is the first of the next one, and
+    `final_observation` the last of its own; elsewhere they are equal. Where an environment failed,
+    its episode is to be discarded; `observation` is the first of a new one, the rest means nothing.
     """
 
-    observation: np.ndarray
-    final_observation: np.ndarray
-    reward: np.ndarray
-    terminated: np.ndarray
-    truncated: np.ndarray
-    env_steps: np.ndarray
-    failure: np.ndarray
+    observation: np.ndarray  # float32 [P, O]
+    final_observation: np.ndarray  # float32 [P, O]
+    reward: np.ndarray  # float32 [P]
+    terminated: np.ndarray  # bool [P]: the task itself ended the episode
+    truncated: np.ndarray  # bool [P]: a time limit did
+    env_steps: np.ndarray  # int64 [P]: simulator steps taken, action repeat included
+    failure: np.ndarray  # str [P]: its cause, empty where all went well
 
 
 class Feedback(NamedTuple):
@@ -48,11 +37,7 @@ class Feedback(NamedTuple):
 class Vector:
     """Step `P` environments of one task, here one after the other; a context manager that closes.
 
-    Attributes:
-        task: the task of all environments.
-        count: `P`.
-        observation_dim: `O`.
-        action_dim: `A`.
+    It has `task`, and the sizes `count` (`P`), `observation_dim` (`O`) and `action_dim` (`A`).
     """
 
     def __init__(self, task: str, seeds: Sequence[int]) -> None:
@@ -83,10 +68,7 @@ class Vector:
         """Hand over the next actions `[P, A]`, in [-1, 1], without waiting for the result.
 
         Work that the caller dispatches in between, such as an update on the accelerator, thereby
-        runs while the environments step.
-
-        Raises:
-            ValueError: for actions of another shape, which might broadcast.
+        runs while the environments step. Raise ValueError for actions of another shape.
         """
         expected = (self.count, self.action_dim)
         if actions.shape != expected:
@@ -96,9 +78,7 @@ class Vector:
     def receive(self) -> Observations:
         """Return the result of the actions that were sent last; exactly once per `send`.
 
-        Raises:
-            RuntimeError: if an environment failed three times without a whole episode between, or
-                if no actions were sent.
+        Raise RuntimeError if none were sent, or an environment failed three times in a row.
         """
         if self._actions is None:
             raise RuntimeError("receive() needs the actions of a send()")
@@ -115,9 +95,8 @@ class Vector:
     def load(self, states: Sequence[State]) -> tuple[np.ndarray, np.ndarray]:
         """Let every environment go on where `save` was called.
 
-        Returns:
-            The present observations `[P, O]`, and bool `[P]`: where that could not be done and a
-            new episode started instead.
+        Return the present observations `[P, O]`, and bool `[P]`: where that could not be done and a
+        new episode started instead.
         """
         pairs = zip(self._environments, states, strict=True)
         observations = np.stack([environment.load(state) for environment, state in pairs])

@@ -1,7 +1,5 @@
 """Videos of episodes, rendered by a process of its own so that training never opens OpenGL."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -41,11 +39,8 @@ def record_actions(
 
     `path` is the file to write, and returned; its folder is made. Width and height are those of a
     frame in pixels; environments of Gymnasium have their own. `fps` are frames per second, by
-    default the speed of the simulated time.
-
-    Raises:
-        ConfigError: for an unknown task.
-        VideoError: in one sentence with the cause, if the episode cannot be rendered.
+    default the speed of the simulated time. Raise ConfigError for an unknown task, VideoError with
+    the cause if the episode cannot be rendered.
     """
     task = check_task(task)
     values = np.asarray(actions, np.float32).tolist()
@@ -68,11 +63,8 @@ def _render_with_any_backend(task: str, request: str, video: Path) -> None:
         process = subprocess.run(
             module_command("pompc.envs.video", str(video)),
             env=module_environment(MUJOCO_GL=backend, PYGAME_HIDE_SUPPORT_PROMPT="1"),
-            input=request,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+            input=request, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         if process.returncode == 0:
             return
         cause = process.stderr.strip().rpartition("\n")[2]

@@ -5,8 +5,6 @@ Every message from the parent has one reply. The first message is task, seeds an
 and the last one. The end of the pipe ends the process, so that workers never outlive their parent.
 """
 
-from __future__ import annotations
-
 import signal
 import sys
 import traceback
@@ -18,7 +16,7 @@ from pompc.envs.vector import Vector
 from pompc.errors import ConfigError
 
 
-def serve(connection: Connection[Any, Any]) -> None:
+def serve(connection: "Connection[Any, Any]") -> None:
     """Answer messages until the parent closes the pipe, or an environment raises."""
     try:
         task, seeds, registration = connection.recv()

@@ -1,7 +1,5 @@
 """A vector of environments in worker processes that never import JAX."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
 from collections.abc import Sequence
@@ -29,13 +27,8 @@ def make_vector(task: str, seeds: Sequence[int], workers: int = 0) -> Vector:
     """Make one environment per seed; environment `i` depends on `seeds[i]` alone.
 
     With 0 `workers` all are in this process; otherwise they are split evenly among so many worker
-    processes, at most `P`.
-
-    Raises:
-        ConfigError: for an unknown task or one whose package is not installed, no seeds, or a
-            negative number of workers.
-        RuntimeError: if a worker cannot start. Later, `receive` raises it when an environment or a
-            worker failed three times without a whole episode between.
+    processes, at most `P`. Raise ConfigError for an unknown task or one whose package is not
+    installed, no seeds, or a negative number of workers; RuntimeError if a worker cannot start.
     """
     from pompc.envs import check_task
 
@@ -91,11 +84,9 @@ class WorkerVector(Vector):
     def receive(self) -> Observations:
         """Wait for every worker, and return their results in the order of the seeds.
 
-        The episodes of a worker that died, or hangs for a minute, are reported as failures.
-
-        Raises:
-            RuntimeError: with task, worker and cause, if a worker raised, or was lost three times
-                without a whole episode between.
+        The episodes of a worker that died, or hangs for a minute, are reported as failures. Raise
+        RuntimeError, with task, worker and cause, if a worker raised, or was lost three times
+        without a whole episode between.
         """
         columns = zip(*(worker.receive_step() for worker in self._workers), strict=True)
         return Observations(*(np.concatenate(column) for column in columns))
@@ -153,10 +144,7 @@ class _Worker:
     def receive(self, seconds: float) -> Any:
         """Return the reply to the last message, waiting so long at most.
 
-        Raises:
-            ConfigError: if the task cannot be made here.
-            LostWorkerError: if the process died or hangs.
-            RuntimeError: if it raised.
+        Raise LostWorkerError if the process died or hangs, or what it raised.
         """
         try:
             if not self.connection.poll(seconds):

@@ -4,8 +4,6 @@ Each is saved as SVG and PNG. `manifest.json` says of each its function, the run
 their hashes, and the hashes of its files.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys

@@ -1,7 +1,6 @@
 """Captions, notices and folded tables: seeds, steps, preset and commit of what a page shows."""
 
-from __future__ import annotations
-
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -111,14 +110,9 @@ def _listed(values: Iterable[object]) -> str:
 
 
 def _commits(commits: Iterable[object]) -> str:
-    """Return the commits of runs, or, of many, how many and where they are named."""
-    short = set(map(_short, commits))
+    """Return seven digits of the runs' commits, or, of many, how many and where they are named."""
+    texts = (commit if isinstance(commit, str) else "unknown" for commit in commits)
+    short = {re.sub(r"^(\S{7})\S*", r"\1", text) for text in texts}
     if len(short) > _NAMED:
         return f"{len(short)} commits, each in its run's `provenance.json`"
     return f"commit {_listed(short)}"
-
-
-def _short(commit: object) -> str:
-    """Return the first seven digits of a commit, and whether files differed from it."""
-    digits, *changes = commit.split(" ", 1) if isinstance(commit, str) else ["unknown"]
-    return " ".join([digits[:7], *changes])

@@ -4,8 +4,6 @@ What the small runs are compared for was written down when of those in `runs/sma
 had ended, which were replaced since.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import NamedTuple

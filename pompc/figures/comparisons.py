@@ -4,8 +4,6 @@ A panel is drawn for what the rows hold, and for nothing else; `registry` choose
 or metrics as in `pompc.results.Results`.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

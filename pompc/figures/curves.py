@@ -1,7 +1,5 @@
 """From tidy tables to curves, a row a seed, and to panels of them with what is missing."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,9 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pompc.figures import style
 from pompc.figures.tasks import averaged, ordered, score_range, title
-from pompc.results.changes import REPEATED
 from pompc.results.intervals import Interval, mean_interval
-from pompc.results.read_runs import AGENT, CELL, CHANGES
+from pompc.results.read_runs import AGENT, CELL, CHANGES, REPEATED
 from pompc.settings.config import Config
 
 Agent = tuple[str, float, str, str]  # method, λ, prior, changes
@@ -66,8 +63,7 @@ def curve(rows: pd.DataFrame, column: str = "return") -> Curve:
 def average(rows: pd.DataFrame, tasks: Sequence[str]) -> Curve:
     """Return the curve of one agent's mean return over tasks, which it has run, seed by seed.
 
-    It has as many rows as the task with the fewest seeds: seeds of two tasks have nothing in common
-    but their number.
+    It has a row a seed of the task with the fewest: seeds of two tasks share their number only.
     """
     x, scores = aligned(rows, tasks)
     return Curve(x, np.array([np.mean(seeds, axis=0) for seeds in zip(*scores, strict=False)]))

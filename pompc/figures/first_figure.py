@@ -1,7 +1,5 @@
 """Figure 1 of the paper, its idea drawn by code: what PO-MPC is, in one picture."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The figures of the training page: what one run learned, and what its episodes earn."""
 
-from __future__ import annotations
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd

@@ -3,8 +3,6 @@
 Tables are returns, as in `pompc.results.Results`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap

@@ -1,7 +1,5 @@
 """Public implementations next to this code: learning curves, and decisions per second."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -65,8 +63,7 @@ def _seeds(panel: Axes, rows: pd.DataFrame, label: str, **line: Any) -> None:
 def decisions_per_second() -> Figure:
     """Draw the whole loop's decisions/s, all agents of a program counted, a panel a table.
 
-    Behind a bar of ours stands how many times a peer's it is: `tdmpc2-jax`'s if λ = 0, else
-    `bmpc-jax`'s.
+    Behind a bar of ours: how many times a peer's it is, `tdmpc2-jax`'s if λ = 0, or `bmpc-jax`'s.
     """
     tables = {title: json.loads(path.read_text())["rows"] for path, title in TABLES.items()}
     with style.settings():

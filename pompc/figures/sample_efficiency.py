@@ -3,8 +3,6 @@
 Tables are returns, as in `pompc.results.Results`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

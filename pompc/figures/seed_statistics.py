@@ -5,8 +5,6 @@ agents of `curves.shared`: every agent of a panel has run every task of it. Tabl
 in `pompc.results.Results`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

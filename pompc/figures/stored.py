@@ -1,7 +1,5 @@
 """Figures that a notebook stores in itself, their captions, and those of the first tutorials."""
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@ with any common colour blindness and have a contrast of 3 to the background. It 
 looks the same in a dark theme and in a light one.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import textwrap
@@ -51,17 +49,13 @@ _PLAIN = {"Date": None, "Creator": None}  # else an SVG has both
 NO_VERSION = {"Software": None}  # of Matplotlib, which it writes into a PNG
 _SETTINGS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with Matplotlib: the same letters on every machine
-    "font.size": 9.0,
     "axes.titlesize": 9.5,
-    "axes.labelsize": 9.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "legend.fontsize": 9.0,
-    "legend.frameon": False,
+    **dict.fromkeys(["font.size", "axes.labelsize", "legend.fontsize"], 9.0),
+    **dict.fromkeys(["xtick.labelsize", "ytick.labelsize"], 8.0),
+    **dict.fromkeys(["axes.spines.top", "axes.spines.right", "legend.frameon"], False),
     "axes.edgecolor": MUTED,
     "grid.color": "#e6e6e6",
     "grid.linewidth": 0.6,
-    **dict.fromkeys(["axes.spines.top", "axes.spines.right"], False),
     **dict.fromkeys(["axes.labelcolor", "text.color", "xtick.color", "ytick.color"], INK),
     **dict.fromkeys(["figure.facecolor", "savefig.facecolor", "axes.facecolor"], "#ffffff"),
     **dict.fromkeys(["figure.dpi", "savefig.dpi"], 150.0),

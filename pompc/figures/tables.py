@@ -3,8 +3,6 @@
 Tables of returns are as in `pompc.results.Results`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

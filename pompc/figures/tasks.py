@@ -1,7 +1,5 @@
 """The tasks of the paper's figures: their names, titles, and the range of their returns."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable
 

@@ -5,8 +5,6 @@ predictions were written before the runs of `sweeps/lambda.yaml`; their verdicts
 `pompc.figures.verdicts`.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Mapping

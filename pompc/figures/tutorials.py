@@ -1,7 +1,5 @@
 """Figures of the theory pages: one function each, from what was computed; nothing here computes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -203,8 +201,7 @@ def two_actions(
 ) -> Figure:
     """Draw densities `[G]` over actions `[G]` relative to their highest, a panel a prior.
 
-    Behind them the reward `[G]`, whose highest is 1. Names of `curves` are those of the panels and
-    of the lines.
+    Behind them the reward `[G]`, at most 1. `curves` are by name of the panel, then of the line.
     """
     figure, grid = panels(len(curves), 2.9, sharey=True)
     for axes, (title, lines) in zip(grid[0], curves.items(), strict=True):

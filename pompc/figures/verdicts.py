@@ -6,8 +6,6 @@ TD-MPC2's had ended, which were replaced since. Two slips were mended: a claim t
 number of seeds. Scores are normalised as in `pompc.figures.seed_statistics`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -85,8 +83,7 @@ def gather(claim: Claim, results: Results) -> pd.DataFrame:
 
     Each comparison is made on each of its tasks and, where both agents have run several, on all of
     them together. `difference` is one of interquartile means over seeds, with a 95 % interval of
-    a bootstrap stratified by task, from two seeds of each on; of fewer than `SEEDS` seeds no
-    verdict is given.
+    a bootstrap stratified by task, from two seeds of each on; a verdict needs `SEEDS` seeds.
     """
     pairs = itertools.product(claim.comparisons, MEASURES[claim.measure])
     lines = [line for pair in pairs for line in _compare(*pair, results)]

@@ -1,10 +1,5 @@
 """Tables of many runs: what results pages read, intervals, scores, published curves."""
 
-from pompc.results.read_runs import AGENT as AGENT
-from pompc.results.read_runs import CELL as CELL
-from pompc.results.read_runs import CHANGES as CHANGES
-from pompc.results.read_runs import PEERS as PEERS
-from pompc.results.read_runs import PROFILES as PROFILES
 from pompc.results.read_runs import Results as Results
 from pompc.results.read_runs import collect as collect
 from pompc.results.read_runs import compared_metrics as compared_metrics

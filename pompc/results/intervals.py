@@ -2,12 +2,10 @@
 
 Axis 0 of every array of scores is runs (seeds); further axes, such as evaluations, are kept. A
 *stratum* is the scores of one task, `[N, ...]`, which is resampled apart from the others, with
-replacement and `resamples` times; `generator` is the only source of randomness. Tasks weigh the
+replacement and `RESAMPLES` times; `generator` is the only source of randomness. Tasks weigh the
 same, whatever their number of runs. Intervals are of 95 %; their ends are NaN where a task has one
 run, which has no other to be redrawn for it. No scores at all are a ConfigError.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
@@ -35,8 +33,7 @@ class Interval(NamedTuple):
 def mean_interval(scores: np.ndarray) -> Interval:
     """Return the mean of `scores [N, ...]` over axis 0, and an interval within the scores.
 
-    A few scores say little about their own spread: of up to three, the interval reaches from the
-    lowest to the highest.
+    Few scores say little about their spread: of up to three it is from the lowest to the highest.
     """
     return stratified_bootstrap([scores], np.mean, np.random.default_rng(0))
 
@@ -67,20 +64,14 @@ def stratified_bootstrap(
 
 
 def bootstrap_difference(
-    first: Strata,
-    second: Strata,
-    statistic: Statistic,
-    generator: Generator,
-    resamples: int = RESAMPLES,
+    first: Strata, second: Strata, statistic: Statistic, generator: Generator
 ) -> Interval:
     """Return how much a statistic of some runs exceeds that of others on the same tasks."""
-    ours, theirs = (_resampled(s, statistic, generator, resamples) for s in (first, second))
+    ours, theirs = (_resampled(s, statistic, generator) for s in (first, second))
     return _interval(ours[0] - theirs[0], ours[1] - theirs[1])
 
 
-def probability_of_improvement(
-    first: Strata, second: Strata, generator: Generator, resamples: int = RESAMPLES
-) -> Interval:
+def probability_of_improvement(first: Strata, second: Strata, generator: Generator) -> Interval:
     """Return how often a run of one agent scores more than a run of another on the same task.
 
     The scores are `[N_task]`, a stratum a task for each agent; both are redrawn by task. A tie
@@ -88,9 +79,9 @@ def probability_of_improvement(
     """
     pairs = list(zip(first, second, strict=True))
     shares = [_share_above(np.asarray(a)[None], np.asarray(b)[None])[0] for a, b in pairs]
-    redrawn = [_share_above(*(_redrawn(s, generator, resamples) for s in pair)) for pair in pairs]
+    redrawn = [_share_above(*(_redrawn(s, generator) for s in pair)) for pair in pairs]
     alone = min(len(scores) for pair in pairs for scores in pair) == 1
-    statistics = np.full(resamples, np.nan) if alone else np.mean(redrawn, axis=0)
+    statistics = np.full(RESAMPLES, np.nan) if alone else np.mean(redrawn, axis=0)
     return _interval(np.asarray(np.mean(shares)), statistics)
 
 
@@ -100,13 +91,13 @@ def _share_above(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.mean((ours > theirs) + 0.5 * (ours == theirs), axis=(1, 2))
 
 
-def _redrawn(scores: np.ndarray, generator: Generator, resamples: int) -> np.ndarray:
+def _redrawn(scores: np.ndarray, generator: Generator, resamples: int = RESAMPLES) -> np.ndarray:
     scores = np.asarray(scores, float)
     return scores[generator.integers(len(scores), size=(resamples, len(scores)))]
 
 
 def _resampled(
-    strata: Strata, statistic: Statistic, generator: Generator, resamples: int
+    strata: Strata, statistic: Statistic, generator: Generator, resamples: int = RESAMPLES
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a statistic `[...]` of all runs, and `[resamples, ...]` of runs redrawn by task."""
     arrays = [np.asarray(scores, float) for scores in strata]
@@ -129,12 +120,10 @@ def _interval(center: np.ndarray, statistics: np.ndarray) -> Interval:
     return Interval(center, *np.quantile(statistics, [0.025, 0.975], axis=0))
 
 
-def performance_profile(
-    strata: Strata, thresholds: np.ndarray, generator: Generator, resamples: int = RESAMPLES
-) -> Interval:
+def performance_profile(strata: Strata, thresholds: np.ndarray, generator: Generator) -> Interval:
     """Return the share of runs, in [0, 1], with a score above each of `thresholds [T]`: `[T]`."""
     above = [np.asarray(scores)[:, None] > np.asarray(thresholds) for scores in strata]
-    return stratified_bootstrap(above, np.mean, generator, resamples)
+    return stratified_bootstrap(above, np.mean, generator)
 
 
 def normalise(scores: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -4,8 +4,6 @@ The files lie in `results/` of github.com/wertyuilife2/bmpc (d5dabc6): algorithm
 `values`, `lcbs`, `ucbs`, which are means over seeds and the ends of their 95 % intervals.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,8 +26,7 @@ def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
 
     Paths are of files or of folders of JSON files, seen from here or else from the checkout. Where
     two files hold the same curve, the one named first counts. Returns are as published, steps with
-    the action repeat. A path that is not there, a file that holds something else and an unknown
-    task are a ConfigError.
+    the action repeat. A missing path, another kind of file and an unknown task are a ConfigError.
     """
     found = [_read_file(path) for path in files(paths)] or [pd.DataFrame(columns=COLUMNS)]
     return pd.concat(found, ignore_index=True).drop_duplicates(["method", "task", "env_step"])

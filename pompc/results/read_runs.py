@@ -17,8 +17,11 @@ import pandas as pd
 
 from pompc import runs
 from pompc.errors import ConfigError, nearest
-from pompc.results import changes
 from pompc.runs import files
+from pompc.runs.folder import IDENTITY
+from pompc.settings.config import Config, preset_values, retired_values
+from pompc.settings.field_types import options_of
+from pompc.settings.methods import METHODS
 
 # Profile -> folders of runs/ that it reads, at any depth. What a reader trains is in neither.
 PROFILES = {"paper": ("paper",), "small": ("small", "dogs", "cartpole-swingup", "walker-walk")}
@@ -27,6 +30,7 @@ PEERS = {"small": "peers"}
 AGENT = ["method", "lam", "prior"]  # columns that tell agents apart; `seed` repeats them
 CELL = ["task", *AGENT]  # what a figure draws as one curve, if their `changes` are the same
 CHANGES = "changes"  # column: in which settings an agent differs, such as "horizon = 5", or ""
+REPEATED = {*IDENTITY, "seeds", "steps"}  # settings in which the curves of a cell may differ
 _AGENT_SEED = [*CELL, "seed"]
 _RETURNS = [*_AGENT_SEED, "env_step", "decision", "return", "return_policy", "wall_s"]
 # Columns that say where a row comes from; `agents` is how many one program trained, on `device`.
@@ -159,8 +163,8 @@ def _read(run: Path) -> _Run:
     """Read a run of ours."""
     facts, agents = runs.read_provenance(run), _agents(run)
     precision = {"matmul_precision": facts.get("matmul_precision")}  # what "auto" came to
-    settings = [changes.settings_of(agent | precision) for agent in agents]
-    keys = [changes.key_of(one) for one in settings]
+    settings = [_settings_of(agent | precision) for agent in agents]
+    keys = [_key_of(one) for one in settings]
     described = pd.DataFrame(agents)[[*_AGENT_SEED, "preset"]].assign(settings=keys)
     once = described.drop_duplicates(_AGENT_SEED)
     returns: Any = _read_returns(run).merge(once, "left", _AGENT_SEED)
@@ -179,6 +183,29 @@ def _read_public(run: Path) -> _Run:
     _require(["preset", "commit"], facts, "provenance.json")
     origin = {"preset": facts["preset"], "commit": facts["commit"], "finished": True, CHANGES: ""}
     return _Run(_read_table(run, _PUBLIC).assign(**origin))
+
+
+def _settings_of(agent: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that make an agent of config.json another, complete."""
+    values = options_of(Config) | retired_values(agent["task"]) | agent
+    return {name: value for name, value in values.items() if name not in REPEATED}
+
+
+def _key_of(settings: dict[str, Any]) -> str:
+    """Return a short key that agents with the same settings share."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _changes(agents: Sequence[dict[str, Any]], method: str) -> list[str]:
+    """Return what tells each agent from the others, or "": its preset, and what differs from it."""
+    differing = {name for one in agents for name in one if one[name] != agents[0].get(name)}
+    own = dict(METHODS[method].settings) if method in METHODS else {}
+    found = list[str]()
+    for agent in agents:
+        usual = preset_values(agent["preset"]) | own | {"preset": None}
+        changed = [name for name in agent if name in differing and agent[name] != usual.get(name)]
+        found.append(", ".join(f"{name} = {agent[name]}" for name in changed))
+    return found
 
 
 def _require(names: Sequence[str], found: Any, file: str) -> None:
@@ -249,7 +276,7 @@ def _comparable(
     kept, warnings = [], []
     for cell_key, cell in cells:
         keys = list(cell["settings"].unique())
-        words = changes.words([settings[key] for key in keys], cell_key[1])
+        words = _changes([settings[key] for key in keys], cell_key[1])
         told = cell["settings"].map(dict(zip(keys, words, strict=True)).get)
         longest = cell.sort_values("env_step", ascending=False, kind="stable")
         first = longest.drop_duplicates(["settings", "seed"])

@@ -5,8 +5,6 @@ runs/random/humanoid.csv; `python -m pompc.results.scores published FILE` sets p
 beside them.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Mapping, Sequence

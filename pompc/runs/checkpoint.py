@@ -5,8 +5,6 @@ every file; `checkpoints/replay/` the segments of the replay buffers, to which c
 No file is changed once written, and nothing is a pickle.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -128,8 +126,7 @@ class Checkpoints:
         """Return the newest checkpoint that is whole; None where there is none.
 
         Damaged ones are named and removed. Arrays lie where those of `start` do, which are the
-        learners at their start. Raise ConfigError if another version wrote it in a way that this
-        one cannot read.
+        learners at their start. Raise ConfigError if this version cannot read it.
         """
         run_dir = self._folder.parent
         return _newest_whole(run_dir, lambda path: self._restore(path, start), remove_damaged=True)
@@ -167,8 +164,7 @@ def restore_agents(
 ) -> tuple[AgentState, ...]:
     """Read the agents of a run's newest checkpoint that is whole, or else its exported agent.
 
-    Raise MissingError if there is neither, ConfigError if another version wrote it in a way that
-    this one cannot read.
+    Raise MissingError if there is neither, ConfigError if this version cannot read it.
     """
 
     def read(path: Path) -> tuple[AgentState, ...]:
@@ -189,10 +185,7 @@ def restore_agents(
 def _newest_whole(
     run_dir: Path, read: Callable[[Path], T], remove_damaged: bool = False
 ) -> T | None:
-    """Return what `read` makes of the newest checkpoint that is whole; None where there is none.
-
-    Where this version cannot read it, raise ConfigError, which says what differs.
-    """
+    """Return what `read` makes of the newest whole checkpoint, else None; what differs is told."""
     for step in reversed(saved_steps(run_dir)):
         path, body = (run_dir / _FOLDER / str(step)).absolute(), {}
         try:

@@ -1,7 +1,5 @@
 """What a run leaves on disk, and how it is read back as one tidy table."""
 
-from __future__ import annotations
-
 import csv
 import dataclasses
 import io
@@ -144,8 +142,7 @@ def _git(*arguments: str) -> str:
 def append_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Append rows to a CSV file, with a column for each of their keys.
 
-    A table of an earlier version gets the columns that it lacks, and keeps those that rows lack;
-    such cells are empty.
+    A table of an earlier version gets the columns that it lacks; cells without a value are empty.
     """
     columns: list[str] = []
     if path.exists():

@@ -4,8 +4,6 @@ The system's own lock on a file (`flock`) tells, and ends with the process that 
 says who that is, for people.
 """
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

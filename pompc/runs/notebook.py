@@ -1,7 +1,5 @@
 """A run as a notebook asks for it: its parameters, and the folder that papermill writes it to."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping
@@ -49,11 +47,9 @@ def notebook_config(names: Mapping[str, Any]) -> tuple[Config, Path]:
 
 
 def _page_folder(injected: str | None, names: Mapping[str, Any]) -> Path:
-    """Return the folder of the page that papermill, our parent process, is writing.
-
-    Its path comes from papermill itself, or is that word of its command line at which there is a
-    page under way, made from another word (or from "-", a pipe).
-    """
+    """Return the folder of the page that papermill, our parent process, is writing."""
+    # Its path comes from papermill itself, or is that word of its command line at which there is a
+    # page under way, made from another word (or from "-", a pipe).
     parent = psutil.Process().parent()
     words = [injected] if injected else parent.cmdline() if parent else []
     filled = [_filled(word, names) for word in words]

@@ -4,8 +4,6 @@ A segment holds, of each agent, the rows that are new and the plans that were ma
 and the ring of transitions that can be drawn, are small and stand whole in each checkpoint.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -113,10 +111,7 @@ def _agents(buffers: tuple[Replay, ...]) -> Iterator[Replay]:
 
 
 def _row(index: int, leaf: Any) -> Any:
-    """Return one row; of an array on several devices from the one that holds it.
-
-    XLA would take it by a program of all devices, which wait for each other.
-    """
+    """Return one row; of an array on several devices from its own, so that none waits."""
     for shard in leaf.addressable_shards if isinstance(leaf, jax.Array) else ():
         begin, end, _ = shard.index[0].indices(len(leaf))
         if begin <= index < end:

@@ -1,7 +1,5 @@
 """Room on disk and in memory, asked for before a long run."""
 
-from __future__ import annotations
-
 import math
 import resource
 import shutil
@@ -83,10 +81,7 @@ def _free_maps() -> float:
 
 
 def _control_groups() -> Iterator[Path]:
-    """Yield the folders of this process's control groups and of those that they are in.
-
-    In a container the outer ones cannot be seen; its own is then at the top.
-    """
+    """Yield the folders of this process's control groups and of the visible ones around them."""
     for line in _read(Path("/proc/self/cgroup")).splitlines():
         _, controllers, name = line.split(":", 2)
         if not controllers or "memory" in controllers.split(","):

@@ -1,7 +1,5 @@
 """Signals that end a run at its next decision, with a checkpoint."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from types import FrameType

@@ -1,7 +1,5 @@
 """Agents on disk: each array under its name, so that later versions of this code can read it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

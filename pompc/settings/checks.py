@@ -1,7 +1,5 @@
 """Checks of a configuration, and their messages. Ranges of single settings are in `field_types`."""
 
-from __future__ import annotations
-
 import math
 from decimal import Decimal
 from typing import Any

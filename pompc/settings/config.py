@@ -1,7 +1,5 @@
 """Configuration: everything that defines a run of one agent, or of a population of agents."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import math
@@ -59,7 +57,7 @@ class Config(Fields):
         check(self)
         object.__setattr__(self, "_agents", ())
 
-    def _adopt(self, agents: Sequence[Config]) -> None:
+    def _adopt(self, agents: "Sequence[Config]") -> None:
         """Set the fields of a population: its first agent's, and tuples for the grid."""
         for name in _DEFAULTS:
             value = getattr(agents[0], name)
@@ -70,7 +68,7 @@ class Config(Fields):
         object.__setattr__(self, "_agents", tuple(agents))
 
     @property
-    def agents(self) -> tuple[Config, ...]:
+    def agents(self) -> "tuple[Config, ...]":
         """The configuration of each agent. That of one agent holds itself."""
         agents: tuple[Config, ...] = self.__dict__["_agents"]
         return agents or (self,)
@@ -95,7 +93,7 @@ class Config(Fields):
         return json.dumps(values if len(values) > 1 else values[0], indent=2) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Config:
+    def from_json(cls, text: str) -> "Config":
         """Read what `to_json` wrote, in this version or an earlier one."""
         values = json.loads(text)
         if isinstance(values, dict):

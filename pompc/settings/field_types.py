@@ -1,7 +1,5 @@
 """Building blocks of the table of settings: types with their ranges, and fields with a meaning."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from collections.abc import Callable

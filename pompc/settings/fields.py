@@ -5,8 +5,6 @@ The changes of each preset follow. A method's own values are in `methods.METHODS
 
 # ruff: noqa: RUF009  (`setting` and `option` return fields of a dataclass, not values)
 
-from __future__ import annotations
-
 import dataclasses
 from typing import Any, Literal
 
@@ -205,22 +203,10 @@ class Fields:
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},  # Table 3, and the sizes that it leaves to TD-MPC2 (book/differences.md says why)
     "laptop": {  # two CPU cores learn small tasks in minutes
-        "steps": 15_000,
-        "seeding_decisions": 1_000,
-        "seeding": "uniform",
-        "evaluate_every": 5_000,
-        "encoder_dim": 64,
-        "latent_dim": 64,
-        "hidden_dim": 64,
-        "value_nets": 2,
-        "dropout": 0.0,
-        "mppi_iterations": 4,
-        "plan_samples": 128,
-        "policy_samples": 12,
-        "elites": 16,
-        "batch_size": 128,
-        "learning_rate": 1e-3,
-        "encoder_learning_rate": 1e-3,
+        "steps": 15_000, "evaluate_every": 5_000, "seeding_decisions": 1_000, "seeding": "uniform",
+        "encoder_dim": 64, "latent_dim": 64, "hidden_dim": 64, "value_nets": 2, "dropout": 0.0,
+        "mppi_iterations": 4, "plan_samples": 128, "policy_samples": 12, "elites": 16,
+        "batch_size": 128, "learning_rate": 1e-3, "encoder_learning_rate": 1e-3,
         "reanalyse_batch": 4,
     },
-}
+}  # fmt: skip

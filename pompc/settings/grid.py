@@ -1,7 +1,5 @@
 """The agents of a population: all combinations of methods, λ, priors and seeds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import Any

@@ -1,7 +1,5 @@
 """The methods: each is a row of settings, never a fork of the code."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -24,22 +22,14 @@ class Method(NamedTuple):
 
 
 _V_CRITIC = {
-    "lam": math.inf,
-    "prior": "replay",
-    "critic": "v",
-    "temperature": 2.0,
-    "seeding": "uniform",
-    "seeding_plan_std": 1.0,
-}
+    "lam": math.inf, "prior": "replay", "critic": "v", "temperature": 2.0,
+    "seeding": "uniform", "seeding_plan_std": 1.0,
+}  # fmt: skip
 _TDMPC2 = {
-    "lam": 0.0,
-    "policy_form": "squashed",
-    "squash_correction": True,
-    "log_std_min": -10.0,
-    "log_std_max": 2.0,
-    "seeding": "uniform",
-    "pretrain_policy": True,
-}
+    "lam": 0.0, "policy_form": "squashed", "squash_correction": True, "log_std_min": -10.0,
+    "log_std_max": 2.0, "seeding": "uniform", "pretrain_policy": True,
+}  # fmt: skip
+# fmt: off
 METHODS = {
     "pompc": Method(
         summary="PO-MPC: Q^λ and an adaptive prior; λ = 0 has TD-MPC2's objective",
@@ -75,44 +65,28 @@ METHODS = {
         summary="BMPC as published: two V networks, the drawn elite as the clone's mean",
         policy_loss=r"KL[π_s ‖ planner] / (A S_KL) − α A ℋ",
         source="Wang et al. (2025), torch code",
-        settings=_V_CRITIC
-        | {
-            "value_nets": 2,
-            "target_heads": "mean_pair",
-            "clone_mean": "elite",
-            "kl_reduction": "mean",
-            "entropy_at_infinity": True,
-            "log_std_min": -3.0,
-            "policy_adam_eps": 1e-5,
-            "reanalyse_exploration": True,
+        settings=_V_CRITIC | {
+            "value_nets": 2, "target_heads": "mean_pair", "clone_mean": "elite",
+            "kl_reduction": "mean", "entropy_at_infinity": True, "log_std_min": -3.0,
+            "policy_adam_eps": 1e-5, "reanalyse_exploration": True,
         },
     ),
     "bmpc_jax": Method(
         summary="BMPC's JAX port, which the paper ran: V of five, wider clones, AdamW",
         policy_loss=r"KL[π_s ‖ planner] / S_KL, weights ρ^t / Σ ρ^t",
         source="bmpc-jax, 6f8bc79",
-        settings=_V_CRITIC
-        | {
-            "target_heads": "mean_all",
-            "planner_heads": "all",
-            "clone_std_factor": 1.5,
-            "clone_std_min": 0.1,
-            "min_plan_std": 0.0,
-            "time_weights": "sum",
-            "consistency_coef": 10.0,
-            "weight_decay": 1e-4,
-            "reanalyse_order": "after",
+        settings=_V_CRITIC | {
+            "target_heads": "mean_all", "planner_heads": "all", "clone_std_factor": 1.5,
+            "clone_std_min": 0.1, "min_plan_std": 0.0, "time_weights": "sum",
+            "consistency_coef": 10.0, "weight_decay": 1e-4, "reanalyse_order": "after",
         },
     ),
     "tdmpc_square": Method(
         summary="TD-M(PC)² as published: TD-MPC2 whose policy's sample is likely under the planner",
         policy_loss=r"− Q / S_Q − α (A ℋ + Σ log(1 − a²)) − β A² log planner(a) / (61 S_Q)",
         source="Eq. (34), Lin et al. (2025), torch code",
-        settings=_TDMPC2
-        | {
-            "prior": "replay",
-            "cross_entropy_coef": 1.0,
-            "clone_mean": "elite",
+        settings=_TDMPC2 | {
+            "prior": "replay", "cross_entropy_coef": 1.0, "clone_mean": "elite",
             "seeding_plan_std": 7.389,  # e²
         },
     ),
@@ -121,14 +95,9 @@ METHODS = {
         policy_loss=r"− min Q / S_Q − α (A ℋ + Σ log(1 − a²)) "
         r"− κ A² B softmax_b(Q / S_Q) log N(a; planner's mean, σ_s²) / S_Q",
         source="Zhan et al. (2025), torch code, b3b2f09",
-        settings=_TDMPC2
-        | {
-            "prior": "replay",
-            "alignment_coef": 1.0,
-            "policy_heads": "min_pair",
-            "clone_mean": "elite",
-            "policy_adam_eps": 1e-5,
-            "temperature": 2.0,
+        settings=_TDMPC2 | {
+            "prior": "replay", "alignment_coef": 1.0, "policy_heads": "min_pair",
+            "clone_mean": "elite", "policy_adam_eps": 1e-5, "temperature": 2.0,
         },
     ),
     "tdmpbc": Method(
@@ -138,6 +107,7 @@ METHODS = {
         settings={"lam": 0.0, "cloning_coef": 1.0},
     ),
 }
+# fmt: on
 
 
 def methods_table() -> list[dict[str, str]]:

@@ -1,7 +1,5 @@
 """The settings as tables of Markdown, which book/api/settings.md prints."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pompc.settings.field_types import defaults_of, settings_of

@@ -1,7 +1,5 @@
 """Where the jobs of a sweep run: here, in SLURM, or wherever their commands are typed."""
 
-from __future__ import annotations
-
 import os
 import queue
 import shlex
@@ -30,9 +28,7 @@ def launch(sweep: Sweep, backend: str, at_once: int = 1) -> int:
     The backend `local` runs the jobs here, `at_once` at a time, each with its share of the cores,
     and returns when they have ended; `slurm` hands them to SLURM and returns; `print` writes their
     commands. The first two leave alone what a process works on or what waits in SLURM.
-
-    Raises:
-        ConfigError: for an unknown backend, or where SLURM or submitit are not installed.
+    Raise ConfigError for an unknown backend, or where SLURM or submitit are not installed.
     """
     if backend not in BACKENDS:
         raise ConfigError(f"unknown backend {backend!r}: {', '.join(BACKENDS)} are there")

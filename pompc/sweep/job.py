@@ -4,8 +4,6 @@ The notebook's kernel is a process of its own; signals that ask for an end are h
 that the run writes a checkpoint, and the job ends with that run's exit code.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import math
@@ -121,7 +119,9 @@ class Attempts:
             if code == 0 or self._signals or code in EXIT_CODES.values():
                 return code
             known = read_record(self._folder)
-            known = known._replace(attempts=known.attempts + 1, failure=self._last_line())
+            text = (self._folder / OUTPUT).read_text(errors="replace").strip()
+            last = text.rpartition("\n")[2].strip() or "no output"
+            known = known._replace(attempts=known.attempts + 1, failure=last)
             write_record(self._folder, known)
             if known.attempts >= ATTEMPTS:
                 return code
@@ -138,10 +138,6 @@ class Attempts:
         if self._process is not None:  # whose own `wait`, which was interrupted, holds a lock
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(self._process.pid).wait()
-
-    def _last_line(self) -> str:
-        text = (self._folder / OUTPUT).read_text(errors="replace").strip()
-        return text.rpartition("\n")[2].strip() or "no output"
 
 
 def attempt(folder: Path) -> int:

@@ -1,7 +1,5 @@
 """From a sweep's YAML file to its jobs."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json
@@ -74,9 +72,7 @@ def load(path: str | Path) -> Sweep:
     sentence; `runs`, the folder of the runs (default `runs/<name of the file>`, seen from the
     checkout); `agents_per_job`, at most; `device`, what a job will run on (`memory_gb`, default
     this machine's; `tflops` for an estimate of hours); `slurm`, parameters of submitit's executor.
-
-    Raises:
-        ConfigError: if there is no such file, or it asks for what is not allowed, with the entry.
+    Raise ConfigError, with the entry, for what is not allowed, or if there is no such file.
     """
     path = Path(path)
     given = _read(path)
@@ -102,10 +98,7 @@ def load(path: str | Path) -> Sweep:
 
 
 def _trained(folder: Path) -> dict[str, set[Path]]:
-    """Return agent, as JSON -> finished runs in a folder that hold it, whatever they are named.
-
-    Agents that leave `matmul_precision` to the machine are found whatever they ran with.
-    """
+    """Return agent as JSON, with precision "auto" too -> finished runs of a folder that hold it."""
     found: dict[str, set[Path]] = {}
     for path in sorted(folder.glob("*/config.json")):
         run = path.parent
@@ -125,8 +118,6 @@ def _read(path: Path) -> dict[str, Any]:
         given = yaml.safe_load(path.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(given, dict):
-        raise ConfigError(f"{path} must hold names and values, `grid` among them")
     _check_names(given, _KEYS, str(path))
     grid = given.get("grid")
     if not isinstance(grid, list) or not grid or not all(isinstance(e, dict) for e in grid):
@@ -148,10 +139,7 @@ def _check_names(given: Any, allowed: Sequence[str], where: str) -> None:
 def _entry(
     settings: Mapping[str, Any], per_job: int | None, memory: float
 ) -> Iterator[tuple[Config, dict[str, Any]]]:
-    """Yield configuration and parameters of each job of one entry.
-
-    Methods, λ and priors in a list are agents of one job; any other list makes jobs of its own.
-    """
+    """Yield configuration and parameters of each job: lists but those of `AXES` make several."""
     settings = dict(settings)
     tasks = listed(settings.pop("task", None))
     if tasks == [None]:

@@ -1,7 +1,5 @@
 """What each job of a sweep is doing, read from its folder."""
 
-from __future__ import annotations
-
 import math
 from collections import Counter
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """The function and the test of each numbered equation, for the tutorial that reads the code."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 from collections.abc import Callable

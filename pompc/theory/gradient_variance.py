@@ -15,8 +15,6 @@ closed forms. Axes: `A` action, `K` planners, `N` planners of an update, `D` dra
 policy and planners raise the ConfigError of `exact_moments`.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -43,11 +41,11 @@ class Quadratic(NamedTuple):
     slope: np.ndarray  # [..., A]
     curvature: np.ndarray  # [..., A]
 
-    def mean(self, axis: int = 0) -> Quadratic:
+    def mean(self, axis: int = 0) -> "Quadratic":
         """Return the average of several."""
         return Quadratic(*(part.mean(axis) for part in self))
 
-    def plus(self, constant: float) -> Quadratic:
+    def plus(self, constant: float) -> "Quadratic":
         """Return the function with a constant added."""
         return self._replace(constant=self.constant + constant)
 
@@ -123,9 +121,7 @@ def exact_moments(policy: Normal, planners: Normal, setting: Setting) -> Compari
     - \mathbb{E}_a[(u \bar L)^2])$ for the score u. The policy is π_θ, `[A]`, the planners are all
     that may be drawn, `[K, A]`. The estimator `reparameterised` differentiates through
     a = μ + s x, `closed_form` averages over actions, as `pompc.algorithm.maths.kl_divergence` does.
-
-    Raises:
-        ConfigError: if shapes disagree, a std is not positive or the setting is unknown.
+    Raise ConfigError if shapes disagree, a std is not positive or the setting is unknown.
     """
     each, average, normalised = _references(policy, planners, setting)
     spread = np.mean(_second(each, setting), axis=0) - _second(average, setting)
@@ -176,10 +172,7 @@ def best_constant(policy: Normal, planners: Normal, parameter: str = "mean") -> 
 def _references(
     policy: Normal, planners: Normal, setting: Setting
 ) -> tuple[Quadratic, Quadratic, Quadratic]:
-    """Return log π^k of each planner, their average, and log of the normalised density.
-
-    Where the whole KL is meant, less log π_θ.
-    """
+    """Return log π^k of each planner (less log π_θ for `whole`), their average, and normalised."""
     _check(policy, planners, setting)
     each = log_density(policy, planners)
     if setting.whole:

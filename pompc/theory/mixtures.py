@@ -10,8 +10,6 @@ The forward KL from the mixture differs from `from_each` by a constant. All in n
 planners, `G` actions of a grid; means and stds broadcast.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np
@@ -57,12 +55,9 @@ def density(planners: Normal, actions: np.ndarray) -> np.ndarray:
 def objective(name: str, mean: np.ndarray, std: np.ndarray, planners: Normal) -> np.ndarray:
     """Return one of `OBJECTIVES` of Gaussians for planners `[K, 1]`, in nats.
 
-    `to_mixture` is a sum over 281 actions within 7 std, the others are closed forms.
-
-    Means and positive standard deviations `[...]` are broadcast.
-
-    Raises:
-        ConfigError: if there is no such objective, or actions have several dimensions.
+    `to_mixture` is a sum over 281 actions within 7 std, the others are closed forms. Means and
+    positive standard deviations `[...]` are broadcast. Raise ConfigError if there is no such
+    objective, or actions have several dimensions.
     """
     if name not in OBJECTIVES:
         raise ConfigError(f"unknown objective {name!r}: choose one of {', '.join(OBJECTIVES)}")

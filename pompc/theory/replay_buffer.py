@@ -4,8 +4,6 @@ Around each of several rows the nearest neighbours stand in for the visits of on
 planners the exact variances are written to a small table, which outlives the run's checkpoints.
 """
 
-from __future__ import annotations
-
 import argparse
 import itertools
 import sys

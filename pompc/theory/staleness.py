@@ -7,8 +7,6 @@ of rows drawn from the whole buffer. A "learned" prior is fitted exactly: a mean
 `features`, and one standard deviation. Axes: `C` rows, `F` features.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

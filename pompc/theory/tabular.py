@@ -6,8 +6,6 @@ Values are in units of return, divergences in nats. All raise a ConfigError that
 MDP, no grid, no distribution or no weight λ.
 """
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 
@@ -161,8 +159,7 @@ def policy_iteration(
 def soft_maximum(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
     r"""Return $\max_\pi \{\mathbb{E}_\pi[Q] - \lambda\, \mathrm{KL}[\pi \,\|\, \pi_p]\}$, `[S]`.
 
-    It is $\lambda \log \sum_a \pi_p \exp(Q / \lambda)$: the maximum of Q at λ = 0, the prior's mean
-    of Q at λ = inf.
+    $\lambda \log \sum_a \pi_p \exp(Q / \lambda)$: the maximum at λ = 0, the prior's mean at inf.
     """
     _check_distributions("prior", prior)
     if math.isinf(lam):
@@ -176,8 +173,7 @@ def soft_maximum(q: np.ndarray, prior: np.ndarray, lam: float) -> np.ndarray:
 def optimal_values(mdp: MDP, prior: np.ndarray, lam: float, tolerance: float = 1e-12) -> np.ndarray:
     """Return Q of the best policy `[S, A]` by value iteration: no policy is evaluated on the way.
 
-    The second road to the limit of Theorem E.3. Stops when no value is further than `tolerance`
-    from the limit.
+    The second road to the limit of Theorem E.3. Every value is within `tolerance` of the limit.
     """
     check_mdp(mdp)
     _check_policy("prior", prior, mdp)

@@ -6,8 +6,6 @@ by Eq. (13) and by its bound for a mixture; then a policy by Eq. (18) with scale
 Here the Gaussians are not a network's: what they miss is the loss's doing.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial

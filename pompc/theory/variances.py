@@ -3,8 +3,6 @@
 Policies and planners that do not fit raise the ConfigError of `gradient_variance.exact_moments`.
 """
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable
 from pathlib import Path

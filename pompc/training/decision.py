@@ -1,7 +1,5 @@
 """One decision of a population: act, and update while the simulators step (Algorithm 2)."""
 
-from __future__ import annotations
-
 import time
 from typing import Any, NamedTuple
 

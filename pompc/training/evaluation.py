@@ -1,7 +1,5 @@
 """Evaluation of a population: whole episodes without exploration."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Functions of one's own that a run calls with its newest rows, and how they end it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What a run logs beside its returns: metrics.csv, and where the time went."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What a run prints: a first line, then a bar on a terminal or one line an evaluation elsewhere."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +16,7 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
     """Return the lines that say what is about to run, on what, and for how long."""
     others = ", ".join(sorted(set(PRESETS) - {config.preset}))
     agents = len(config.agents)
+    gpu = "" if "CPU" in facts["device"] else f"GPU memory {facts['gpu_memory']}, "
     return (
         f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
         f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "
@@ -25,14 +24,10 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
         f"{facts['device']}; about {duration(seconds)}\n{_idle(agents, facts)}"
         f"matmul precision {facts['matmul_precision']}, replay {facts['replay_bytes'] / 1e6:,.0f} "
         f"MB in {facts['replay_memory']} memory, at most {gigabytes(facts['disk_bytes'])} on disk, "
-        f"{_gpu(facts)}JAX {facts['jax']}; a first run also compiles for "
+        f"{gpu}JAX {facts['jax']}; a first run also compiles for "
         f"about a minute\nterminations in the TD targets: {config.terminations}"
         + (f"; note: {facts['note']}" if "note" in facts else "")
     )
-
-
-def _gpu(facts: Mapping[str, Any]) -> str:
-    return "" if "CPU" in facts["device"] else f"GPU memory {facts['gpu_memory']}, "
 
 
 def _idle(agents: int, facts: Mapping[str, Any]) -> str:

@@ -1,7 +1,5 @@
 """A trained agent from its run: single actions, evaluations, videos."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import jax
@@ -77,8 +75,7 @@ def export_agent(run_dir: str | Path, folder: str | Path, agent: int = 0) -> Pat
 
     The folder holds its configuration, where it comes from, and its networks as NumPy arrays:
     `load_agent` and `evaluate` take it as they take a run. Raise ConfigError if `run_dir` holds
-    no run, the run no such agent, or `folder` a run already; MissingError if the run has no
-    checkpoint yet.
+    no run, the run no such agent, or `folder` a run; MissingError without a checkpoint.
     """
     source, target = Path(run_dir), Path(folder)
     if (target / "config.json").exists():
