@@ -41,7 +41,8 @@ class Killed(BaseException):
 
 
 _PROGRAMS = {}
-_KEPT = 4  # populations; the programs of one take thousands of memory maps, and Linux allows 65,530
+# Populations; the programs of one take thousands of memory maps, and Linux allows 65,530.
+_KEPT = 4 if "fusion_emitters=false" in os.environ["XLA_FLAGS"] else 2
 
 
 def compiled_once(population):
