@@ -134,7 +134,7 @@ class Checkpoints:
     def _restore(self, path: Path, start: Learners) -> Snapshot:
         body = verified(path)
         replay = self._folder / _REPLAY
-        segments = [_checked(replay / own["name"], own["sha256"]) for own in body["segments"]]
+        segments = [checked(replay / own["name"], own["sha256"]) for own in body["segments"]]
         arrays = files.read_arrays(path / "arrays.npz")
         counted = _part(arrays, "replay")
         own = without_padding(start.buffers, self._population)
@@ -219,7 +219,7 @@ def verified(path: Path) -> dict[str, Any]:
     """Return what a checkpoint's head says; raise DamagedError of the first file that differs."""
     body = _read(path)
     for name, sha256 in body["files"].items():
-        _checked(path / name, sha256)
+        checked(path / name, sha256)
     return body
 
 
@@ -231,7 +231,7 @@ def _read(path: Path) -> dict[str, Any]:
     raise DamagedError(f"{path / _HEAD} is damaged")
 
 
-def _checked(path: Path, sha256: str) -> Path:
+def checked(path: Path, sha256: str) -> Path:
     """Return a file's path; raise DamagedError unless its contents are those that were written."""
     if not path.exists() or files.checksum(path) != sha256:
         raise DamagedError(f"{path} is damaged")

@@ -115,7 +115,8 @@ def read_planners(run_dir: str | Path, agent: int = 0) -> StoredPlanners:
     folder = run_dir / "checkpoints"
     rings: dict[str, dict[int, np.ndarray]] = {"observation": {}, "mean": {}, "std": {}}
     for segment in checkpoint.verified(folder / str(steps[-1]))["segments"]:
-        arrays = files.read_arrays(folder / "replay" / segment["name"])
+        path = checkpoint.checked(folder / "replay" / segment["name"], segment["sha256"])
+        arrays = files.read_arrays(path)
         if f"{agent}.slot" not in arrays:
             raise ConfigError(f"agent is {agent}, but the run in {str(run_dir)!r} has fewer agents")
         for name, ring in rings.items():

@@ -74,7 +74,9 @@ def test_nearest_rows_count_each_entry_in_its_own_units():
 
 def write_head(run_dir: Path, segments: list[str]) -> None:
     """Write the head of a checkpoint whose buffer lies in segments."""
-    body = {"segments": [{"name": name} for name in segments], "files": {}}
+    replay = run_dir / "checkpoints" / "replay"
+    written = [{"name": name, "sha256": files.checksum(replay / name)} for name in segments]
+    body = {"segments": written, "files": {}}
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     (run_dir / "checkpoints/10").mkdir()
     head = json.dumps({"sha256": digest, "body": body})
@@ -197,6 +199,17 @@ def test_what_cannot_be_measured_ends_with_one_sentence(
     with pytest.raises(SystemExit):
         replay_buffer.main([str(tmp_path)])
     assert "there is no config.json" in capsys.readouterr().err
+
+
+def test_a_missing_segment_of_the_buffer_ends_with_one_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    run_dir = write_run(tmp_path / "run", 40, 10)
+    next((run_dir / "checkpoints" / "replay").iterdir()).unlink()
+    with pytest.raises(SystemExit) as ended:
+        replay_buffer.main([str(run_dir), "--to", str(tmp_path / "planners.csv")])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.endswith("is damaged\n")
 
 
 def test_a_table_of_a_buffer_that_is_missing_or_another_is_named(tmp_path: Path):
