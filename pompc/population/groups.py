@@ -168,13 +168,18 @@ def cut_padding(
 
 
 def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return the states that `without_padding` left, padded and placed as those of `like`."""
+    """Return the states that `without_padding` left, padded and placed as those of `like`.
+
+    Arrays that JAX is free to move stay so: a program that is compiled for them would be compiled
+    once more for arrays that are bound to a device.
+    """
 
     def complete(leaf: Any, whole: Any) -> Any:
         if leaf.shape != whole.shape:
-            padding = jnp.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
-            leaf = jnp.concatenate([leaf, padding])
-        return jax.device_put(leaf, whole.sharding)
+            padding = np.repeat(leaf[-1:], len(whole) - len(leaf), axis=0)
+            leaf = np.concatenate([leaf, padding])
+        free = isinstance(whole, Array) and not whole.committed
+        return jax.device_put(leaf, None if free else whole.sharding)
 
     return jax.tree.map(complete, own, like)
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax import ShapeDtypeStruct
-from jax.sharding import SingleDeviceSharding
 
 from pompc.algorithm.agent import AgentState
 from pompc.algorithm.loss_weights import hypers
@@ -82,12 +81,10 @@ def read_networks(path: Path, like: AgentState, config: Config) -> AgentState:
 
 def _read(path: Path) -> Any:
     """Return the tree that is stored, whatever it holds."""
-    here = SingleDeviceSharding(jax.local_devices()[0])  # those of the run may not exist here
     with ocp.StandardCheckpointer() as checkpointer:
         stored = checkpointer.metadata(path).item_metadata.tree
-        shapes = jax.tree.map(
-            lambda leaf: ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), stored
-        )
+        # In the host's memory: the devices of the run may not exist here.
+        shapes = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), stored)
         return checkpointer.restore(path, shapes)
 
 

@@ -19,7 +19,7 @@ def test_a_run_ends_once_it_has_learned(small, tmp_path, monkeypatch):
     monkeypatch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
     monkeypatch.setattr(trainer, "Evaluator", Fingerprints)
     began = time.time() - 100
-    config = json.loads(small(steps=4000, evaluate_every=4000).to_json())
+    config = json.loads(small(steps=4000, evaluate_every=4000, buffer_size=200).to_json())
     found = start.run(config, tmp_path / "run", began)
     assert 100 < found["first_s"] < found["learning_s"] < time.time() - began
     assert 0 < found["first_cpu_s"] < found["learning_cpu_s"] <= time.process_time()

@@ -26,6 +26,7 @@ from fingerprints import Fingerprints
 from pompc.training import trainer
 
 trainer.LOG_INTERVAL, trainer.Evaluator = 20, Fingerprints
+trainer.compile_ahead = lambda programs, *_: programs  # programs of evaluation are not needed
 config = pompc.Config.from_json(open(sys.argv[1]).read())
 pompc.train(config, sys.argv[2])
 """
@@ -54,7 +55,7 @@ def test_sigkill_at_random_instants_loses_no_row(small, tmp_path):
     """A checkpoint is written every ten decisions, so that many kills hit one."""
     chance, interval = random.Random(0), 20
     steps = 200 * KILLS
-    config = small(steps=steps, evaluate_every=interval, evaluation_episodes=1)
+    config = small(steps=steps, evaluate_every=interval, buffer_size=200)
     (tmp_path / "config.json").write_text(config.to_json())
     folder, kills, torn, began = tmp_path / "run", 0, 0, time.time()
     while _killed_after_an_interval(_start(tmp_path / "config.json", folder), chance.uniform(0, 2)):
@@ -106,7 +107,7 @@ def _fill(path):
 
 
 def test_a_full_disk_ends_with_a_sentence_and_goes_on_with_more_room(small, small_disk, tmp_path):
-    config = small(steps=1000, evaluate_every=40, evaluation_episodes=1)
+    config = small(steps=1000, evaluate_every=40, buffer_size=200)
     (tmp_path / "config.json").write_text(config.to_json())
     run, filler = small_disk / "run", small_disk / "filler"
     full = _start(tmp_path / "config.json", run)

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+import shared_programs
 from agents import shake
 from fingerprints import Fingerprints
 
@@ -40,31 +41,16 @@ class Killed(BaseException):
     """Stands for the end of the process: nothing in the program may catch it."""
 
 
-_PROGRAMS = {}
-# Populations; the programs of one take thousands of memory maps, and Linux allows 65,530.
-_KEPT = 4 if "fusion_emitters=false" in os.environ["XLA_FLAGS"] else 2
-
-
-def compiled_once(population):
-    """Return the programs of a population, which runs of neighbouring tests share."""
-    agents = tuple(group.agents for group in population.groups)
-    if agents not in _PROGRAMS:
-        for oldest in list(_PROGRAMS)[: 1 - _KEPT]:
-            del _PROGRAMS[oldest]
-        _PROGRAMS[agents] = make_programs(population)
-    return _PROGRAMS[agents]
-
-
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
     """Let short runs write rows of metrics.csv, and spend no time on what is tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trainer, "LOG_INTERVAL", 30)
-        patch.setattr(trainer, "make_programs", compiled_once)
+        patch.setattr(trainer, "make_programs", shared_programs.without_instruments)
         patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
         patch.setattr(trainer, "Evaluator", Fingerprints)
         yield
-    _PROGRAMS.clear()
+    shared_programs.forget()
 
 
 def kill_at(monkeypatch, decision):
@@ -82,7 +68,7 @@ def kill_at(monkeypatch, decision):
 def restored(folder):
     """Return the newest checkpoint of a run, and what holds its checkpoints."""
     config = runs.read_config(folder)
-    programs = compiled_once(trained_agent.population_of(config))
+    programs = shared_programs.compiled_once(trained_agent.population_of(config))
     start = trainer.Learners(*programs.init(*trainer.initial_arguments(programs.population)))
     checkpoints = Checkpoints(folder, programs.population)
     return checkpoints.restore(start), checkpoints
@@ -114,9 +100,9 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     """Train to 2N at once; or to N, killed between checkpoints, and on."""
     config = small(steps=400, evaluate_every=100, **KINDS[kind])
     if kind == "one agent":
-        monkeypatch.setattr(
-            trainer, "Evaluator", Evaluator
-        )  # evaluation leaves no trace in training
+        # Neither evaluation nor instruments leave a trace in training.
+        monkeypatch.setattr(trainer, "Evaluator", Evaluator)
+        monkeypatch.setattr(trainer, "make_programs", shared_programs.compiled_once)
     pompc.train(config, tmp_path / "whole")
     with monkeypatch.context() as patch:
         kill_at(patch, 120)

@@ -241,19 +241,19 @@ def environment():
 
 
 def test_local_runs_each_job_once_and_equals_training_directly(
-    write, environment, tmp_path, capsys
+    write, environment, tmp_path, capsys, monkeypatch
 ):
-    sweep = write([{"lam": [0, 1]}, {"lam": 9}], settings={"steps": 100, "evaluate_every": 100})
+    sweep = write([{"lam": 1}, {"lam": 9}])  # which are one program
     assert backends.launch(sweep, "local", at_once=2) == 0
     said = capsys.readouterr().out
     assert said.count(": done") == 2
     assert set(status.table([sweep])["state"]) == {"done"}
     for one in sweep.jobs:
         assert (one.folder / "train.ipynb").exists()
-    began = time.perf_counter()
-    assert backends.launch(sweep, "local") == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(backends.job, "Attempts", None)  # no job is started
+        assert backends.launch(sweep, "local") == 0
     assert capsys.readouterr().out == "2 of 2 jobs are done\n"
-    assert time.perf_counter() - began < 5  # a job takes longer to start
     # In a process of its own, with the cores that the job had: another number rounds differently.
     one = sweep.jobs[1]
     code = "import sys; from pompc import *; train(Config.from_json(sys.argv[1]), sys.argv[2])"
@@ -281,7 +281,7 @@ def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsy
 
 
 def test_a_job_that_is_asked_to_end_goes_on_when_started_again(write, environment, capsys):
-    (one,) = write([{"lam": 1, "steps": 2000, "evaluate_every": 200}]).jobs
+    (one,) = write([{"lam": 1, "steps": 2000, "buffer_size": 200}]).jobs
     job.prepare(one.folder, one.settings)
     attempts = job.Attempts(one.folder)
     codes = []

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import shared_programs
 from fingerprints import Fingerprints
 
 import pompc
@@ -23,12 +24,16 @@ WHO = {"agent": 0, "task": "cartpole-swingup", "method": "pompc", "lam": 1.0,
        "prior": "reverse_kl", "seed": 0}  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def short_runs(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def short_runs():
     """Let short runs write rows of metrics.csv, some of them before they evaluate."""
-    monkeypatch.setattr(trainer, "LOG_INTERVAL", 40)
-    monkeypatch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
-    monkeypatch.setattr(trainer, "Evaluator", Fingerprints)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "LOG_INTERVAL", 40)
+        patch.setattr(trainer, "make_programs", shared_programs.compiled_once)
+        patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
+        patch.setattr(trainer, "Evaluator", Fingerprints)
+        yield
+    shared_programs.forget()
 
 
 class Writer:
@@ -59,7 +64,7 @@ def test_every_row_of_both_tables_reaches_a_tensorboard(small, tmp_path, monkeyp
     for name in ("torch", "torch.utils"):
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", module)
-    config = small(steps=160, evaluate_every=80)
+    config = small(evaluate_every=80)
     found = of_page("TensorBoard", config, tmp_path, monkeypatch)["writer"].scalars
     for name in ("returns.csv", "metrics.csv"):
         table = runs.read_table(tmp_path / name)
@@ -69,7 +74,7 @@ def test_every_row_of_both_tables_reaches_a_tensorboard(small, tmp_path, monkeyp
             stored = table[column].astype(float).dropna()
             np.testing.assert_allclose(values[~np.isnan(values)], stored)
     steps = {step for name, _, step in found if name == "agent_0/return"}
-    assert steps == {0, 80, 160}
+    assert steps == {*range(0, 401, 80)}
 
 
 class Winners(Fingerprints):
