@@ -67,7 +67,7 @@ def create(
     actions = jnp.zeros((capacity, action_dim))
     returns = None
     if with_returns:
-        unknown = jnp.full(capacity, jnp.nan)
+        unknown = jnp.full(capacity, jnp.nan, jnp.float32)
         returns = EpisodeReturns(unknown, jnp.zeros(()), jnp.float32(-jnp.inf))
     return Replay(
         observation=jnp.zeros((capacity, observation_dim)),

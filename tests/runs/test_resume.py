@@ -112,7 +112,7 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     assert "going on from step 200" in capsys.readouterr().out
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
     programs = shared_programs.compiled_once(trained_agent.population_of(config))
-    for name in ("act", "update", "end_episode"):
+    for name in ("act", "update"):
         assert getattr(programs, name)._cache_size() == 1, "what was restored is placed otherwise"
 
 
