@@ -1,10 +1,14 @@
 """Programs that runs of neighbouring tests share: compiling is most of their time."""
 
 import os
+from contextlib import contextmanager
 
 import numpy as np
+import pytest
+from fingerprints import Fingerprints
 
 from pompc.population.programs import make_programs
+from pompc.training import trainer
 
 _PROGRAMS = {}
 # Populations; the programs of one take thousands of memory maps, and Linux allows 65,530.
@@ -29,6 +33,13 @@ def without_instruments(population):
     return programs._replace(measure=lambda *_: zeros)
 
 
-def forget():
-    """Let go of all programs."""
+@contextmanager
+def short_runs(log_interval, make=compiled_once):
+    """Let short runs write rows of metrics.csv, and spend no time on what is tested elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "LOG_INTERVAL", log_interval)
+        patch.setattr(trainer, "make_programs", make)
+        patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
+        patch.setattr(trainer, "Evaluator", Fingerprints)
+        yield
     _PROGRAMS.clear()

@@ -18,7 +18,6 @@ import pandas as pd
 import pytest
 import shared_programs
 from agents import shake
-from fingerprints import Fingerprints
 
 import pompc
 from pompc import ConfigError, runs
@@ -43,14 +42,8 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
-    """Let short runs write rows of metrics.csv, and spend no time on what is tested elsewhere."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "LOG_INTERVAL", 30)
-        patch.setattr(trainer, "make_programs", shared_programs.without_instruments)
-        patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
-        patch.setattr(trainer, "Evaluator", Fingerprints)
+    with shared_programs.short_runs(30, shared_programs.without_instruments):
         yield
-    shared_programs.forget()
 
 
 def kill_at(monkeypatch, decision):

@@ -26,14 +26,8 @@ WHO = {"agent": 0, "task": "cartpole-swingup", "method": "pompc", "lam": 1.0,
 
 @pytest.fixture(scope="module", autouse=True)
 def short_runs():
-    """Let short runs write rows of metrics.csv, some of them before they evaluate."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "LOG_INTERVAL", 40)
-        patch.setattr(trainer, "make_programs", shared_programs.compiled_once)
-        patch.setattr(trainer, "compile_ahead", lambda programs, *_: programs)
-        patch.setattr(trainer, "Evaluator", Fingerprints)
+    with shared_programs.short_runs(40):  # some rows before the first evaluation
         yield
-    shared_programs.forget()
 
 
 class Writer:
