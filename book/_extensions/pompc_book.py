@@ -13,6 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 
+_STRESSED = r"(?<![\w*])\*\w[^*\n]*\*(?![\w*])"
+_MARKED = rf"(\$\$.+?\$\$|\$(?:[^$\n]|\n(?!\n))+\$|`[^`]+`|{_STRESSED})"
 _RESULTS = ("results/", "appendix_g")  # pages that read runs/
 
 
@@ -34,10 +36,10 @@ def reread_results(
 def to_restructured_text(
     app: Sphinx, what: str, name: str, found: Any, options: Any, lines: list[str]
 ) -> None:
-    """Turn a docstring's dollars into mathematics and its backticks into code, in place."""
+    """Turn a docstring's dollars into mathematics, backticks into code, keep *stress*; in place."""
     if lines and lines[0].startswith("Alias for field number"):
         lines[:] = []
-    parts = re.split(r"(\$\$.+?\$\$|\$[^$\n]+\$|`[^`]+`)", "\n".join(lines), flags=re.DOTALL)
+    parts = re.split(_MARKED, "\n".join(lines), flags=re.DOTALL)
     lines[:] = "".join(map(_part, parts)).split("\n")
 
 
@@ -46,10 +48,12 @@ def _part(text: str) -> str:
     if text.startswith("$$"):
         return f"\n\n.. math::\n\n   {' '.join(text.strip('$').split())}\n\n"
     if text.startswith("$"):
-        return f":math:`{text.strip('$')}`\\ "
+        return f":math:`{' '.join(text.strip('$').split())}`\\ "
     if text.startswith("`"):
         return f"``{' '.join(text.strip('`').split())}``\\ "
-    return re.sub(r"([|*])", r"\\\1", text)  # neither substitutions nor emphasis
+    if re.fullmatch(_STRESSED, text):
+        return f"{text}\\ "
+    return re.sub(r"([|*])", r"\\\1", text)  # no substitutions, and no stress that no word ends
 
 
 def no_address_no_buttons(app: Sphinx, config: Config) -> None:

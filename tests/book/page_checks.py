@@ -20,6 +20,18 @@ return seen('article p, .cell_output pre')
   .filter(text => /^\s*\|[^]*\|\s*:?-{3,}/.test(text.textContent))
   .map(text => 'a Markdown table as raw pipes: ' + start(text));
 """
+# A formula or a stressed word that nothing has rendered keeps its dollars or its stars.
+_RAW_MARKS = r"""
+const marks = /\$[^$]*[\\_^{=][^$]*\$|(?<![\w*])\*\w[^*]*\*(?![\w*])/g;
+const page = document.querySelector('article') ?? document.body, found = [];
+const texts = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const around = texts.currentNode.parentElement;
+  const meant = around.closest('pre, code, .math, mjx-container, script, style, svg');
+  if (!meant && shown(around)) found.push(...texts.currentNode.textContent.match(marks) ?? []);
+}
+return found.map(mark => 'dollars or stars as they were written: ' + mark);
+"""
 _CUT_CODE = """
 return seen('article pre').filter(code => code.scrollWidth > code.clientWidth + 1).map(code => {
   const lines = code.textContent.split('\\n');
@@ -95,6 +107,7 @@ return seen('article video').filter(video => video.getBoundingClientRect().right
 """
 _EVERYWHERE = {
     "raw tables": _RAW_TABLES,
+    "raw marks": _RAW_MARKS,
     "search fields": _SEARCH_FIELDS,
     "captions": _NO_CAPTIONS,
     "sharpness": _COARSE_FIGURES,

@@ -166,6 +166,8 @@ def extension() -> ModuleType:
         ("Return `[H, B]`, `N`s.", "Return ``[H, B]``\\ , ``N``\\ s."),
         (r"The target, $r + \gamma Q$.", r"The target, :math:`r + \gamma Q`\ ."),
         ("Before $$a\nb$$ after", "Before \n\n.. math::\n\n   a b\n\n after"),
+        ("With $L_k\n= a$: *no write*,", "With :math:`L_k = a`\\ : *no write*\\ ,"),
+        ("5 $ a\n\nb $ c", "5 $ a\n\nb $ c"),
         ("Where |G| < 1, *args.", r"Where \|G\| < 1, \*args."),
         ("Code `a|b` stays.", "Code ``a|b``\\  stays."),
         ("Alias for field number 3", ""),

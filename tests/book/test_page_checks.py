@@ -30,6 +30,11 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
     "raw tables, printed": (
         f"<pre>{PIPES}</pre>", f"<div class='cell_output'><pre>{PIPES}</pre></div>", "raw pipes",
     ),
+    "raw marks": (
+        "<p>2 * 3 * 4, f(*one, *all), <code>*a*</code> <b class='math'>$x_1$</b>, 5 $</p>",
+        "<p>with $\\mathrm{Var}, g_1$ here</p>", "$\\mathrm{Var}, g_1$",
+    ),
+    "raw marks, of a stressed word": ("<p><em>All</em></p>", "<p>but *Reach*, so</p>", "*Reach*"),
     "cut code": (CODE.format(SHORT), CODE.format(f"{SHORT}\n{LONG}"), "120 characters"),
     "cut tables": (SCROLLED.format(TABLE.format(10)), SCROLLED.format(TABLE.format(900)), "cut"),
     "cut tables, by the page": (TABLE.format(10), TABLE.format(1200), "cut at its right"),
