@@ -144,6 +144,13 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
     return Memory(key, made.mean, from_policy, elites), Choice(action, planner)
 
 
+def act_during_update(
+    world: WorldModel, state: AgentState, observation: Array
+) -> tuple[Memory, Choice]:
+    """Do the same while `state` is being updated, with a key that the update does not draw from."""
+    return act(world, state._replace(key=jax.random.fold_in(state.key, 1)), observation)
+
+
 def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
     """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
     key, noise_key = jax.random.split(state.key)

@@ -231,7 +231,8 @@ class _Training:
 
     def write_log(self) -> None:
         """Append to metrics.csv, and give signs of life."""
-        measured = None if self.seeding else self.programs.measure(*self.learners)
+        states, buffers, _ = self.learners
+        measured = None if self.seeding else self.programs.measure(states, buffers)
         rows = self.log.write(self.decision, self.config.action_repeat, measured)
         self.progress.move(self.decision, self.log.rate / len(self.agents))
         self._call(self.on_log, [_identity(self.agents[row["agent"]]) | row for row in rows])
@@ -247,7 +248,7 @@ class _Training:
     def pretrain(self) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
         self.progress.note(f"seeded; {self.config.seeding_decisions} updates of model and Q")
-        states, buffers = self.learners
+        states, buffers, _ = self.learners
         for number in range(1, self.config.seeding_decisions + 1):
             now = np.bool_(number % self.config.reanalyse_interval == 0)
             states, buffers, metrics = self.programs.pretrain(states, buffers, now)

@@ -40,7 +40,7 @@ def _filled(config, episodes=3, length=30, seeding=False):
             seen, seen, np.float32([1.0]), terminated, always, np.ones(1), np.array([""])
         )
         learners = decision.close_episodes(programs, learners, result, seeding)
-    return world, programs, *learners
+    return world, programs, learners.states, learners.buffers
 
 
 def test_seeding_stores_zero_mean_and_maximum_std(small):
@@ -237,3 +237,43 @@ def test_target_networks_follow_slowly(small):
     leaf = "output"
     old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
     np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)
+
+
+class _Noise:
+    """Stands for environments: random observations, which no action changes."""
+
+    def __init__(self, ends):
+        self._rng, self._ends, self.actions = np.random.default_rng(1), list(ends), []
+
+    def send(self, actions):
+        self.actions.append(actions[0])
+
+    def receive(self):
+        seen = self._rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
+        never, done = np.zeros(1, bool), np.array([self._ends.pop(0)])
+        return Observations(seen, seen, np.float32([0.5]), never, done, np.ones(1), np.array([""]))
+
+
+def test_a_plan_during_an_update_is_of_the_agent_before_it(small):
+    """Decision n plans with what n - 2 updates have made, and as all others with its own plan."""
+    world, programs, states, buffers = _filled(small(plan_during_update=True))
+    learners = Learners(states, buffers)
+    feedback = Feedback(np.float32([0.0]), np.zeros(1, bool), np.ones((1, agents.OBSERVATIONS)))
+    vector, metrics, after = _Noise(ends=[False] * 3 + [True] + [False] * 2), None, [states[0]] * 2
+    act = jax.jit(functools.partial(agent.act, world))
+    for number in range(6):
+        due = None if number == 2 else number % 2 == 1
+        keys = learners.before[0].key if learners.before else learners.states[0].key
+        state = learners.states[0]._replace(key=jax.random.fold_in(keys, 1))
+        seen = feedback.observation[0].astype(np.float32)
+        older = after[-2] if learners.before else after[-1]
+        _, expected = act(state._replace(model=older.model, policy=older.policy), seen)
+        _, newest = act(state, seen)
+        made = decision.decide(programs, vector, learners, feedback, False, due, metrics)
+        learners, metrics = made.learners, made.metrics
+        learners = decision.close_episodes(programs, learners, made.result, seeding=False)
+        feedback = Feedback(made.result.reward, made.result.terminated, made.result.observation)
+        np.testing.assert_allclose(vector.actions[-1], expected.action, atol=1e-5)
+        unlike = np.abs(np.asarray(expected.action - newest.action)).max()
+        assert (unlike > 1e-4) == (number not in (0, 3)), "the newest are others after an update"
+        after.append(learners.states[0])
