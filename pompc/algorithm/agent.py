@@ -147,8 +147,9 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
 def act_during_update(
     world: WorldModel, state: AgentState, observation: Array
 ) -> tuple[Memory, Choice]:
-    """Do the same while `state` is being updated, with a key that the update does not draw from."""
-    return act(world, state._replace(key=jax.random.fold_in(state.key, 1)), observation)
+    """Do the same while `state` is being updated."""
+    key = jax.random.fold_in(state.key, 4)  # beside the four of `update`
+    return act(world, state._replace(key=key), observation)
 
 
 def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:

@@ -157,7 +157,7 @@ def _name(row: dict[str, Any]) -> str:
         return row["program"]
     agents = "1 agent" if row["agents"] == 1 else f"{row['agents']} agents"
     reduced = "" if row["planner"] == "float32" else f", {row['planner']}"
-    during = ", plans during updates" if row["plans"] == "during updates" else ""
+    during = ", plans during updates" if row.get("plans") == "during updates" else ""
     return f"{agents}, λ = {row['lam']:g}, {row['heads']}{reduced}{during}"
 
 

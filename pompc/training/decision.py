@@ -84,10 +84,10 @@ def _decide_during_update(
     result = vector.receive()
     clock.append(time.perf_counter())
     jax.block_until_ready(running)
-    clock.append(time.perf_counter())
     buffers = programs.store(learners.buffers, *feedback, choices)
     learners = remember(learners._replace(before=None), memories, buffers)
     learners, metrics = update(programs, learners, reanalyse_now)
+    clock.append(time.perf_counter())
     return Decision(learners, result, metrics, np.diff(clock))
 
 

@@ -126,7 +126,8 @@ class _Training:
         shapes = jax.eval_shape(self.programs.init, *initial_arguments(population))
         agents, replay = map(groups.tree_bytes, shapes)
         gpu, kinds = runtime.has_gpu(), len(population.groups)
-        needed = resources.needs(agents, replay, on_host or not gpu, 0 if gpu else kinds)
+        kept = 1 + self.config.plan_during_update  # what agents were before their update, too
+        needed = resources.needs(kept * agents, replay, on_host or not gpu, 0 if gpu else kinds)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),

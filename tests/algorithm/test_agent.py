@@ -1,6 +1,7 @@
 """What an agent stores and how it learns: seeding, last observations, reanalyse, one trace."""
 
 import functools
+from collections import namedtuple
 
 import agents
 import jax
@@ -256,24 +257,34 @@ class _Noise:
 
 def test_a_plan_during_an_update_is_of_the_agent_before_it(small):
     """Decision n plans with what n - 2 updates have made, and as all others with its own plan."""
-    world, programs, states, buffers = _filled(small(plan_during_update=True))
+    _, programs, states, buffers = _filled(small(plan_during_update=True))
     learners = Learners(states, buffers)
     feedback = Feedback(np.float32([0.0]), np.zeros(1, bool), np.ones((1, agents.OBSERVATIONS)))
     vector, metrics, after = _Noise(ends=[False] * 3 + [True] + [False] * 2), None, [states[0]] * 2
-    act = jax.jit(functools.partial(agent.act, world))
     for number in range(6):
         due = None if number == 2 else number % 2 == 1
-        keys = learners.before[0].key if learners.before else learners.states[0].key
-        state = learners.states[0]._replace(key=jax.random.fold_in(keys, 1))
-        seen = feedback.observation[0].astype(np.float32)
+        key = learners.before[0].key if learners.before else learners.states[0].key
+        newest = learners.states[0]._replace(key=key)
         older = after[-2] if learners.before else after[-1]
-        _, expected = act(state._replace(model=older.model, policy=older.policy), seen)
-        _, newest = act(state, seen)
+        expected = newest._replace(model=older.model, policy=older.policy)
+        planned = [
+            np.asarray(programs.plan((state,), feedback.observation)[2][0])
+            for state in (expected, newest)
+        ]
         made = decision.decide(programs, vector, learners, feedback, False, due, metrics)
         learners, metrics = made.learners, made.metrics
         learners = decision.close_episodes(programs, learners, made.result, seeding=False)
         feedback = Feedback(made.result.reward, made.result.terminated, made.result.observation)
-        np.testing.assert_allclose(vector.actions[-1], expected.action, atol=1e-5)
-        unlike = np.abs(np.asarray(expected.action - newest.action)).max()
+        np.testing.assert_array_equal(vector.actions[-1], planned[0])
+        unlike = np.abs(planned[0] - planned[1]).max()
         assert (unlike > 1e-4) == (number not in (0, 3)), "the newest are others after an update"
         after.append(learners.states[0])
+
+
+def test_a_plan_during_an_update_has_a_key_of_its_own():
+    key = jax.random.PRNGKey(0)
+    state = namedtuple("State", "key")(key)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(agent, "act", lambda _, state, __: state.key)
+        own = agent.act_during_update(None, state, None)
+    assert own.tolist() not in [key.tolist(), *jax.random.split(key, 4).tolist()]
