@@ -144,14 +144,6 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
     return Memory(key, made.mean, from_policy, elites), Choice(action, planner)
 
 
-def act_during_update(
-    world: WorldModel, state: AgentState, observation: Array
-) -> tuple[Memory, Choice]:
-    """Do the same while `state` is being updated."""
-    key = jax.random.fold_in(state.key, 4)  # beside the four of `update`
-    return act(world, state._replace(key=key), observation)
-
-
 def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
     """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
     key, noise_key = jax.random.split(state.key)

@@ -116,8 +116,7 @@ def write_profiles(contestants: Sequence[Contestant], path: Path) -> None:
 def _grid(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Return what our programs differ in, one dictionary each."""
     axes = {"seeds": arguments.populations, "lam": arguments.lam,
-            "planner_heads": arguments.heads, "planner_dtype": arguments.planner,
-            "plan_during_update": [False, True][: 1 + arguments.during_updates]}  # fmt: skip
+            "planner_heads": arguments.heads, "planner_dtype": arguments.planner}  # fmt: skip
     return [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
 
 
@@ -157,8 +156,7 @@ def _name(row: dict[str, Any]) -> str:
         return row["program"]
     agents = "1 agent" if row["agents"] == 1 else f"{row['agents']} agents"
     reduced = "" if row["planner"] == "float32" else f", {row['planner']}"
-    during = ", plans during updates" if row.get("plans") == "during updates" else ""
-    return f"{agents}, λ = {row['lam']:g}, {row['heads']}{reduced}{during}"
+    return f"{agents}, λ = {row['lam']:g}, {row['heads']}{reduced}"
 
 
 def _short(value: Any) -> str:
@@ -180,8 +178,6 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--planner", nargs="+", default=["float32"],
                         choices=["float32", "bfloat16"],
                         help="type of the planner's activations")  # fmt: skip
-    parser.add_argument("--during-updates", action="store_true",
-                        help="also with plan_during_update")  # fmt: skip
     parser.add_argument("--precision", default="float32", choices=["float32", "tf32"],
                         help="of matrix products; on a GPU the peers' too")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=15, help="calls that a median is over")

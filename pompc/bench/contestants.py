@@ -39,17 +39,15 @@ class Ours:
         self._compile(population)
         for _ in range(FILL):
             self._decide(seeding=True, reanalyse_now=None)
-        self._decide(seeding=False, reanalyse_now=None)  # compiles what only the whole loop calls
 
     def _compile(self, population: Population) -> None:
         """Compile acting and learning; note the seconds that it takes, and the memory in MB."""
         programs = make_programs(population)
-        states, buffers = programs.init(*initial_arguments(population))
-        self.learners = Learners(states, buffers)
+        self.learners = Learners(*programs.init(*initial_arguments(population)))
         started = time.perf_counter()
         lowered = [
-            cast("Any", programs.act).lower(states, buffers, *self.feedback),
-            cast("Any", programs.update).lower(states, buffers, np.bool_(False)),
+            cast("Any", programs.act).lower(*self.learners, *self.feedback),
+            cast("Any", programs.update).lower(*self.learners, np.bool_(False)),
         ]
         with ThreadPoolExecutor(len(lowered)) as pool:
             act, update = pool.map(lambda program: program.compile(), lowered)
@@ -73,7 +71,8 @@ class Ours:
         return actions
 
     def _update(self, now: bool) -> Any:
-        self.learners, metrics = decision.update(self.programs, self.learners, now)
+        *learners, metrics = self.programs.update(*self.learners, np.bool_(now))
+        self.learners = Learners(*learners)
         return metrics
 
     def _decide(self, seeding: bool, reanalyse_now: bool | None) -> np.ndarray:
@@ -107,7 +106,6 @@ class Ours:
         config, agents = self.config, self.population
         row = {"program": "pompc", "agents": agents, "heads": config.planner_heads}
         row |= {"planner": config.planner_dtype, "lam": config.lam}
-        row |= {"plans": "during updates" if config.plan_during_update else "between updates"}
         for name, value in seconds.items():
             row[f"{name}_ms"] = 1e3 * value
             row[f"{name}_of_peak"] = agents * counted[name] / value / peak

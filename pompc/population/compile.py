@@ -91,10 +91,6 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     seen = Shape((count, episodes, world.observation_dim), jnp.float32)
     keys = Shape((count, episodes, 2), jnp.uint32)
     means = Shape((count, episodes, world.config.horizon, world.action_dim), jnp.float32)
-    acting: dict[str, tuple[Any, ...]] = {"act": (states, buffers, *feedback)}
-    if world.config.plan_during_update:
-        _, choices, _ = jax.eval_shape(programs.plan, states, feedback[-1])
-        acting = {"plan": (states, feedback[-1]), "store": (buffers, *feedback, choices)}
     return {
         "evaluation_actions": (states, keys, seen, means),
         "policy_actions": (states, seen),
@@ -102,7 +98,7 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
         "end_seeding_episode": (states, buffers, *feedback, done),
         "update": (states, buffers, now),
         "pretrain": (states, buffers, now),
-        **acting,
+        "act": (states, buffers, *feedback),
         "end_episode": (states, buffers, *feedback, done),
         "measure": (states, buffers),
     }

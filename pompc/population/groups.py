@@ -70,7 +70,6 @@ class Learners(NamedTuple):
 
     states: tuple[AgentState, ...]
     buffers: tuple[Replay, ...]
-    before: tuple[AgentState, ...] | None = None  # the newest update, which may still be running
 
 
 def make_population(agents: Sequence[Config], observation_dim: int, action_dim: int) -> Population:
@@ -185,11 +184,7 @@ def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]
     return jax.tree.map(complete, own, like)
 
 
-def remember(learners: Learners, memories: Any, buffers: Any) -> Learners:
+def remember(states: tuple[AgentState, ...], memories: Any, buffers: Any) -> Learners:
     """Return the learners after acting, which changed the agents' memories and the buffers."""
-    pairs = zip(learners.states, memories, strict=True)
-    states = tuple(state._replace(**own._asdict()) for state, own in pairs)
-    if (before := learners.before) is not None:  # they plan next, from the same plan
-        pairs = zip(before, memories, strict=True)
-        before = tuple(state._replace(plan_mean=own.plan_mean) for state, own in pairs)
-    return Learners(states, buffers, before)
+    pairs = zip(states, memories, strict=True)
+    return Learners(tuple(state._replace(**own._asdict()) for state, own in pairs), buffers)

@@ -39,8 +39,6 @@ class Programs(NamedTuple):
     # states, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
     act: Function
     act_seeding: Function  # the same, before any learning
-    plan: Function  # states, observation -> memories, choices of each group, actions
-    store: Function  # buffers, reward, terminated, observation, choices -> buffers
     end_episode: Function  # the same and done [P] -> memories, buffers
     end_seeding_episode: Function
     discard_episode: Function  # states, buffers, failed [P] -> memories, buffers
@@ -67,8 +65,6 @@ def make_programs(population: Population) -> Programs:
         init=_init(build),
         act=_act(build, agent.act),
         act_seeding=_act(build, agent.act_seeding),
-        plan=build.whole(_plan(build, agent.act_during_update)),
-        store=build.whole(_store(build), donate=(0,)),
         end_episode=_end_episode(build, agent.end_episode),
         end_seeding_episode=_end_episode(build, agent.end_seeding_episode),
         discard_episode=_discard_episode(build),
@@ -99,34 +95,17 @@ def _init(build: Builder) -> Function:
     return build.whole(init)
 
 
-def _plan(build: Builder, one_agent: Function) -> Function:
-    """Return line 6, where the agents are."""
+def _act(build: Builder, one_agent: Function) -> Function:
+    # Line 6 where the agents are; then lines 7 and 8, of the decision before, with the buffers.
     choose = build.computing(lambda group: partial(one_agent, group.world), 2)
-
-    def plan(states: Any, observation: Any) -> Any:
-        memories, choices = choose(states, observation)
-        return memories, choices, build.along_agents([choice.action for choice in choices])
-
-    return plan
-
-
-def _store(build: Builder) -> Function:
-    """Return lines 7 and 8, of the decision before, where the buffers are."""
     record = build.storing(lambda _: replay.record, 6, donate=(0,))
 
-    def store(buffers: Any, reward: Any, terminated: Any, observation: Any, choices: Any) -> Any:
-        actions, planners = zip(*choices, strict=True)  # of each group
-        return record(buffers, *build.to_host((reward, terminated, observation, actions, planners)))
-
-    return store
-
-
-def _act(build: Builder, one_agent: Function) -> Function:
-    plan, store = _plan(build, one_agent), _store(build)
-
     def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
-        memories, choices, actions = plan(states, observation)
-        return memories, store(buffers, reward, terminated, observation, choices), actions
+        memories, choices = choose(states, observation)
+        actions, planners = zip(*choices, strict=True)  # of each group
+        seen = build.to_host((reward, terminated, observation, actions, planners))
+        chosen = build.along_agents(actions)
+        return memories, record(buffers, *seen), chosen
 
     return build.whole(act, donate=(1,))
 
@@ -172,9 +151,7 @@ def _learn(build: Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[Fu
     # Three pieces: draw where the buffers are (line 12), learn where the agents are (lines 13 to
     # 27), write the new plans where the buffers are (line 18).
     sample = build.storing(lambda group: partial(update.sample, group.world), 2)
-    # States stay where agents plan with them meanwhile.
-    given = () if build.population.agents[0].plan_during_update else (0,)
-    learn = build.computing(of_group, 2, shared=1, donate=given, one_by_one=True)
+    learn = build.computing(of_group, 2, shared=1, donate=(0,), one_by_one=True)
     write = build.storing(lambda group: partial(update.write_back, group.world), 3, donate=(0,))
 
     def program(states: Any, buffers: Any, now: Any) -> Any:
@@ -183,7 +160,7 @@ def _learn(build: Builder, choose: Callable[[Parts, Config], Parts]) -> tuple[Fu
         written = write(buffers, batches, build.to_host(plans))
         return states, written, _of_agents(build, metrics)
 
-    program = build.whole(program, donate=(*given, 1))
+    program = build.whole(program, donate=(0, 1))
 
     @functools.cache
     def names() -> tuple[tuple[str, ...], ...]:

@@ -34,7 +34,6 @@ KEPT = 2
 CHAIN = 3  # times the size of the buffers that segments may take until they are written anew
 NETWORKS = "agent.npz"  # of one agent that acts and cannot learn on, where no checkpoint is
 _FOLDER, _REPLAY, _HEAD = "checkpoints", "replay", "checkpoint.json"
-_BEFORE = "agents_before_update"  # that plan next, where they plan during the update
 T = TypeVar("T")
 
 
@@ -65,12 +64,7 @@ class Checkpoints:
         Raise DiskFullError if there is no room; earlier checkpoints stay as they are.
         """
         partial, learners = self._folder / ".partial", snapshot.learners
-        (states, buffers, before), everyone = learners, self._population
-        own = Learners(
-            without_padding(states, everyone),
-            without_padding(buffers, everyone),
-            before and without_padding(before, everyone),
-        )
+        own = Learners(*(without_padding(part, self._population) for part in learners))
         with files.reporting_full_disk(self._folder):
             try:
                 self._write(snapshot._replace(learners=own), partial)
@@ -86,8 +80,6 @@ class Checkpoints:
         partial.mkdir(parents=True)
         segments = self._with_new_segment(snapshot)
         write_agents(partial / "agents", snapshot.learners.states)
-        if snapshot.learners.before is not None:
-            write_agents(partial / _BEFORE, snapshot.learners.before)
         files.write_arrays(partial / "arrays.npz", _arrays(snapshot))
         body = {
             "format": FORMAT,
@@ -148,15 +140,12 @@ class Checkpoints:
         own = without_padding(start.buffers, self._population)
         own = replay_segments.rebuild(own, map(files.read_arrays, segments), counted)
         states = read_agents(path / "agents", start.states, self._population)
-        before = None
-        if (path / _BEFORE).exists():
-            before = read_agents(path / _BEFORE, start.states, self._population)
         self._segments, self._marks = body["segments"], replay_segments.marks(own)
         self.newest = body["decision"]
         count = len({name.split(".")[0] for name in _part(arrays, "environment")})
         return Snapshot(
             decision=body["decision"],
-            learners=Learners(states, with_padding(own, start.buffers), before),
+            learners=Learners(states, with_padding(own, start.buffers)),
             feedback=Feedback(**_part(arrays, "feedback")),
             environments=[_part(arrays, f"environment.{index}") for index in range(count)],
             log=_part(arrays, "log"),

@@ -54,8 +54,6 @@ class Fields:
         "Standard deviation that is stored while seeding, in place of a plan's.", "$σ_{max}$, B.4")
     pretrain_policy: bool = option(False, "The updates at the end of seeding train the policy too.")
     update_every: Count = setting(1, "Decisions between two updates.", "$n_{d2u}$, Alg. 2")
-    plan_during_update: bool = option(False, "Plan and act while the update of the decision "
-        "before runs, with what the agent was before it.", "Alg. 2, line 6")
     evaluate_every: Count = setting(50_000,
         "Environment steps between two evaluations. The defaults count decisions.")
     evaluation_episodes: Count = setting(10, "Episodes of an evaluation.")

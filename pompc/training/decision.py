@@ -31,8 +31,8 @@ def act(
 ) -> tuple[Learners, Any]:
     """Let every agent store what it learned of the world and act; actions `[P, A]`."""
     program = programs.act_seeding if seeding else programs.act
-    *changed, actions = program(learners.states, learners.buffers, *feedback)
-    return remember(learners, *changed), actions
+    *changed, actions = program(*learners, *feedback)
+    return remember(learners.states, *changed), actions
 
 
 def decide(
@@ -49,75 +49,27 @@ def decide(
     The programs wait for each other on the device: acting is dispatched while the update before it,
     whose metrics are `running`, may still compute, so that a GPU has no pause between them.
     """
-    if plans_during_update(programs) and not seeding:
-        return _decide_during_update(programs, vector, learners, feedback, reanalyse_now, running)
     clock = [time.perf_counter()]
     learners, actions = act(programs, learners, feedback, seeding)
     jax.block_until_ready(running)
     clock.append(time.perf_counter())
     vector.send(np.asarray(actions))
     clock.append(time.perf_counter())
-    learners, metrics = update(programs, learners, reanalyse_now)
+    metrics = None
+    if reanalyse_now is not None:
+        *learned, metrics = programs.update(*learners, np.bool_(reanalyse_now))
+        learners = Learners(*learned)
     result = vector.receive()
     clock.append(time.perf_counter())
     updated, acted, simulated = np.diff(clock)
     return Decision(learners, result, metrics, np.array([acted, simulated, updated]))
 
 
-def _decide_during_update(
-    programs: Programs,
-    vector: Vector,
-    learners: Learners,
-    feedback: Feedback,
-    reanalyse_now: bool | None,
-    running: Any,
-) -> Decision:
-    """Plan and simulate while the update of the decision before is `running`; then store both.
-
-    Agents plan with what they were before that update.
-    """
-    clock = [time.perf_counter()]
-    before = learners.before or learners.states
-    memories, choices, actions = programs.plan(before, feedback.observation)
-    vector.send(np.asarray(actions))
-    clock.append(time.perf_counter())
-    result = vector.receive()
-    clock.append(time.perf_counter())
-    jax.block_until_ready(running)
-    buffers = programs.store(learners.buffers, *feedback, choices)
-    learners = remember(learners._replace(before=None), memories, buffers)
-    learners, metrics = update(programs, learners, reanalyse_now)
-    clock.append(time.perf_counter())
-    return Decision(learners, result, metrics, np.diff(clock))
-
-
-def plans_during_update(programs: Programs) -> bool:
-    """Return whether agents plan with what they were before the newest update, while it runs."""
-    return programs.population.world.config.plan_during_update
-
-
-def update(
-    programs: Programs, learners: Learners, reanalyse_now: bool | None
-) -> tuple[Learners, Any]:
-    """Dispatch one update of every agent; return its metrics `[G, M]` of each group.
-
-    None: no update, and no metrics.
-    """
-    if reanalyse_now is None:
-        return learners, None
-    states, buffers, metrics = programs.update(
-        learners.states, learners.buffers, np.bool_(reanalyse_now)
-    )
-    before = learners.states if plans_during_update(programs) else None  # else they are donated
-    return Learners(states, buffers, before), metrics
-
-
 def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray) -> Learners:
     """Forget the present episodes of the environments that failed, bool `[P]`."""
     if not failed.any():
         return learners
-    changed = programs.discard_episode(learners.states, learners.buffers, failed)
-    return remember(learners, *changed)
+    return remember(learners.states, *programs.discard_episode(*learners, failed))
 
 
 def close_episodes(
@@ -129,4 +81,4 @@ def close_episodes(
         return learners
     end = programs.end_seeding_episode if seeding else programs.end_episode
     outcome = result.reward, result.terminated, result.final_observation
-    return remember(learners, *end(learners.states, learners.buffers, *outcome, done))
+    return remember(learners.states, *end(*learners, *outcome, done))

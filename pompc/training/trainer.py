@@ -126,8 +126,7 @@ class _Training:
         shapes = jax.eval_shape(self.programs.init, *initial_arguments(population))
         agents, replay = map(groups.tree_bytes, shapes)
         gpu, kinds = runtime.has_gpu(), len(population.groups)
-        kept = 1 + self.config.plan_during_update  # what agents were before their update, too
-        needed = resources.needs(kept * agents, replay, on_host or not gpu, 0 if gpu else kinds)
+        needed = resources.needs(agents, replay, on_host or not gpu, 0 if gpu else kinds)
         self.facts = {
             "finished": False,
             "agents": len(self.agents),
@@ -232,8 +231,7 @@ class _Training:
 
     def write_log(self) -> None:
         """Append to metrics.csv, and give signs of life."""
-        states, buffers, _ = self.learners
-        measured = None if self.seeding else self.programs.measure(states, buffers)
+        measured = None if self.seeding else self.programs.measure(*self.learners)
         rows = self.log.write(self.decision, self.config.action_repeat, measured)
         self.progress.move(self.decision, self.log.rate / len(self.agents))
         self._call(self.on_log, [_identity(self.agents[row["agent"]]) | row for row in rows])
@@ -249,7 +247,7 @@ class _Training:
     def pretrain(self) -> None:
         """Update the model and Q as often as there were seeding decisions (B.4)."""
         self.progress.note(f"seeded; {self.config.seeding_decisions} updates of model and Q")
-        states, buffers, _ = self.learners
+        states, buffers = self.learners
         for number in range(1, self.config.seeding_decisions + 1):
             now = np.bool_(number % self.config.reanalyse_interval == 0)
             states, buffers, metrics = self.programs.pretrain(states, buffers, now)

@@ -1,7 +1,6 @@
 """What an agent stores and how it learns: seeding, last observations, reanalyse, one trace."""
 
 import functools
-from collections import namedtuple
 
 import agents
 import jax
@@ -41,7 +40,7 @@ def _filled(config, episodes=3, length=30, seeding=False):
             seen, seen, np.float32([1.0]), terminated, always, np.ones(1), np.array([""])
         )
         learners = decision.close_episodes(programs, learners, result, seeding)
-    return world, programs, learners.states, learners.buffers
+    return world, programs, *learners
 
 
 def test_seeding_stores_zero_mean_and_maximum_std(small):
@@ -238,53 +237,3 @@ def test_target_networks_follow_slowly(small):
     leaf = "output"
     old, new = state.targets.q[leaf]["bias"], after.model.q[leaf]["bias"]
     np.testing.assert_allclose(after.targets.q[leaf]["bias"], old + 0.25 * (new - old), rtol=1e-5)
-
-
-class _Noise:
-    """Stands for environments: random observations, which no action changes."""
-
-    def __init__(self, ends):
-        self._rng, self._ends, self.actions = np.random.default_rng(1), list(ends), []
-
-    def send(self, actions):
-        self.actions.append(actions[0])
-
-    def receive(self):
-        seen = self._rng.normal(size=(1, agents.OBSERVATIONS)).astype(np.float32)
-        never, done = np.zeros(1, bool), np.array([self._ends.pop(0)])
-        return Observations(seen, seen, np.float32([0.5]), never, done, np.ones(1), np.array([""]))
-
-
-def test_a_plan_during_an_update_is_of_the_agent_before_it(small):
-    """Decision n plans with what n - 2 updates have made, and as all others with its own plan."""
-    _, programs, states, buffers = _filled(small(plan_during_update=True))
-    learners = Learners(states, buffers)
-    feedback = Feedback(np.float32([0.0]), np.zeros(1, bool), np.ones((1, agents.OBSERVATIONS)))
-    vector, metrics, after = _Noise(ends=[False] * 3 + [True] + [False] * 2), None, [states[0]] * 2
-    for number in range(6):
-        due = None if number == 2 else number % 2 == 1
-        key = learners.before[0].key if learners.before else learners.states[0].key
-        newest = learners.states[0]._replace(key=key)
-        older = after[-2] if learners.before else after[-1]
-        expected = newest._replace(model=older.model, policy=older.policy)
-        planned = [
-            np.asarray(programs.plan((state,), feedback.observation)[2][0])
-            for state in (expected, newest)
-        ]
-        made = decision.decide(programs, vector, learners, feedback, False, due, metrics)
-        learners, metrics = made.learners, made.metrics
-        learners = decision.close_episodes(programs, learners, made.result, seeding=False)
-        feedback = Feedback(made.result.reward, made.result.terminated, made.result.observation)
-        np.testing.assert_array_equal(vector.actions[-1], planned[0])
-        unlike = np.abs(planned[0] - planned[1]).max()
-        assert (unlike > 1e-4) == (number not in (0, 3)), "the newest are others after an update"
-        after.append(learners.states[0])
-
-
-def test_a_plan_during_an_update_has_a_key_of_its_own():
-    key = jax.random.PRNGKey(0)
-    state = namedtuple("State", "key")(key)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(agent, "act", lambda _, state, __: state.key)
-        own = agent.act_during_update(None, state, None)
-    assert own.tolist() not in [key.tolist(), *jax.random.split(key, 4).tolist()]

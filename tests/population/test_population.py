@@ -114,7 +114,8 @@ def test_agents_together_equal_each_alone_step_by_step(three):
         if ends.any():
             learners = _end(together, learners, feedback[0], done, seen, ends)
         if step > 10:
-            learners, _ = decision.update(together, learners, step % 10 == 0)
+            *found, _ = together.update(*learners, np.bool_(step % 10 == 0))
+            learners = Learners(*found)
         for index in range(3):
             own = tuple(value[index : index + 1] for value in feedback)
             mine, action = decision.act(alone[index], starts[index], own)
@@ -125,18 +126,18 @@ def test_agents_together_equal_each_alone_step_by_step(three):
                 part = slice(index, index + 1)
                 mine = _end(alone[index], mine, own[0], done[part], own[2], ends[part])
             if step > 10:
-                mine, _ = decision.update(alone[index], mine, step % 10 == 0)
+                *found, _ = alone[index].update(*mine, np.bool_(step % 10 == 0))
+                mine = Learners(*found)
             worst = max(worst, _difference(_one(learners, population, index), mine))
     assert worst < 1e-5
     assert ranked_otherwise <= 1
-    each = [_copy(_one(learners, population, index)) for index in range(3)]
-    measured = np.concatenate(list(map(np.ravel, together.measure(*learners[:2]))))
-    single = [program.measure(*mine[:2]) for program, mine in zip(alone, each, strict=True)]
+    measured = np.concatenate([np.ravel(found) for found in together.measure(*learners)])
+    single = [alone[index].measure(*_copy(_one(learners, population, index))) for index in range(3)]
     np.testing.assert_allclose(measured, np.concatenate(single, axis=None), rtol=1e-3, atol=1e-5)
 
 
 def _end(programs, learners, *outcome):
-    return remember(learners, *programs.end_episode(*learners[:2], *outcome))
+    return remember(learners.states, *programs.end_episode(*learners, *outcome))
 
 
 def _one(learners, population, index):
@@ -198,10 +199,10 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
     keys = np.zeros((count, 1, 2), np.uint32)
     means = np.zeros((count, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
     evaluated = programs.evaluation_actions(learners.states, keys, seen[:, None], means)
-    learners, metrics = decision.update(programs, learners, True)
-    where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners[:2]]
+    *learners, metrics = programs.update(*learners, np.bool_(True))
+    where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("axes", *programs.sizes, "on devices", programs.devices, *where)
-    own = [without_padding(jax.device_get(part), population) for part in learners[:2]]
+    own = [without_padding(jax.device_get(part), population) for part in learners]
     found.append(jax.tree.leaves((own, *jax.device_get((actions, metrics, evaluated)))))
 for first, *others in zip(*found, strict=True):
     for other in others:

@@ -85,7 +85,6 @@ KINDS = {
     "one agent": {"evaluation_episodes": 1},
     "population": {"lam": [0.0, 1.0, 3.0, 9.0]},
     "cloning, ring full": {"method": "tdmpbc", "buffer_size": 90, "lam": 0.0},
-    "planning during updates": {"plan_during_update": True, "lam": [0.0, 1.0]},
 }
 
 
@@ -106,8 +105,7 @@ def test_a_killed_run_goes_on_bit_for_bit(small, tmp_path, monkeypatch, kind, ca
     assert "going on from step 200" in capsys.readouterr().out
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
     programs = shared_programs.compiled_once(trained_agent.population_of(config))
-    acting = ("plan", "store") if config.plan_during_update else ("act",)
-    for name in (*acting, "update"):
+    for name in ("act", "update"):
         assert getattr(programs, name)._cache_size() == 1, "what was restored is placed otherwise"
 
 
@@ -133,7 +131,7 @@ def test_a_checkpoint_does_not_depend_on_the_devices(small, tmp_path, monkeypatc
         else:
             snapshot = checkpoints.restore(start)
             np.testing.assert_array_equal(snapshot.feedback.observation, seen.observation)
-        own = [without_padding(part, population) for part in snapshot.learners[:2]]
+        own = [without_padding(part, population) for part in snapshot.learners]
         found, stored = stored, [np.asarray(leaf) for leaf in jax.tree.leaves(own)]
         for mine, theirs in zip(stored, found or stored, strict=True):
             np.testing.assert_array_equal(mine, theirs)
