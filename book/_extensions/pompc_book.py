@@ -101,6 +101,15 @@ def add_captions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 ]
 
 
+def keep_numbers_whole(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+    """Let no line end inside a number such as 30 000."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.math)):
+            whole = re.sub(r"(?<=\d)[ \n](?=\d{3}(?!\d))", "\N{NO-BREAK SPACE}", text)
+            if whole != text:
+                text.parent.replace(text, nodes.Text(whole))
+
+
 def _in_italics(node: nodes.Node) -> bool:
     """Return whether a node is one paragraph, all of it in italics."""
     if not isinstance(node, nodes.paragraph):
@@ -115,5 +124,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("html-page-context", no_thebe, priority=900)
     app.connect("env-get-outdated", reread_results)
     app.connect("doctree-resolved", add_captions)
+    app.connect("doctree-resolved", keep_numbers_whole)
     app.connect("autodoc-process-docstring", to_restructured_text)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

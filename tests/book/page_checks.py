@@ -32,6 +32,21 @@ while (texts.nextNode()) {
 }
 return found.map(mark => 'dollars or stars as they were written: ' + mark);
 """
+_BROKEN_NUMBERS = r"""
+const page = document.querySelector('article') ?? document.body, found = [];
+const texts = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const text = texts.currentNode, around = text.parentElement, range = document.createRange();
+  if (around.closest('pre, code, script, style, svg') || !shown(around)) continue;
+  for (const number of text.textContent.matchAll(/\d{1,3}(?:[ \n]\d{3})+(?!\d)/g)) {
+    range.setStart(text, number.index);
+    range.setEnd(text, number.index + number[0].length);
+    const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
+    if (lines.size > 1) found.push('a line ends inside a number: ' + number[0]);
+  }
+}
+return found;
+"""
 _CUT_CODE = """
 return seen('article pre').filter(code => code.scrollWidth > code.clientWidth + 1).map(code => {
   const lines = code.textContent.split('\\n');
@@ -108,6 +123,7 @@ return seen('article video').filter(video => video.getBoundingClientRect().right
 _EVERYWHERE = {
     "raw tables": _RAW_TABLES,
     "raw marks": _RAW_MARKS,
+    "broken numbers": _BROKEN_NUMBERS,
     "search fields": _SEARCH_FIELDS,
     "captions": _NO_CAPTIONS,
     "sharpness": _COARSE_FIGURES,

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import written
+from docutils import nodes
 
 import pompc
 from pompc import results
@@ -177,6 +178,15 @@ def test_docstrings_become_restructured_text(docstring: str, expected: str):
     lines = docstring.split("\n")
     extension().to_restructured_text(None, "function", "name", None, None, lines)
     assert "\n".join(lines) == expected
+
+
+def test_no_line_ends_inside_a_number():
+    words = nodes.paragraph("", "", nodes.Text("30 000 to 1 000\n000 of 3 seeds, 2 1000"))
+    code = nodes.paragraph("", "", nodes.literal("", "30 000"))
+    extension().keep_numbers_whole(None, nodes.document(None, None, "", words, code), "page")
+    space = "\N{NO-BREAK SPACE}"
+    assert words.astext() == f"30{space}000 to 1{space}000{space}000 of 3 seeds, 2 1000"
+    assert code.astext() == "30 000"
 
 
 def test_results_are_read_again_when_a_run_has_changed(tmp_path: Path):

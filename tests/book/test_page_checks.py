@@ -35,6 +35,10 @@ CASES = {  # check -> a page that passes, a page that does not, what it says of 
         "<p>with $\\mathrm{Var}, g_1$ here</p>", "$\\mathrm{Var}, g_1$",
     ),
     "raw marks, of a stressed word": ("<p><em>All</em></p>", "<p>but *Reach*, so</p>", "*Reach*"),
+    "broken numbers": (
+        "<p style='width: 1px'>30\N{NO-BREAK SPACE}000</p>", "<p style='width: 1px'>30 000</p>",
+        "inside a number: 30 000",
+    ),
     "cut code": (CODE.format(SHORT), CODE.format(f"{SHORT}\n{LONG}"), "120 characters"),
     "cut tables": (SCROLLED.format(TABLE.format(10)), SCROLLED.format(TABLE.format(900)), "cut"),
     "cut tables, by the page": (TABLE.format(10), TABLE.format(1200), "cut at its right"),
