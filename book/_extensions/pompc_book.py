@@ -104,7 +104,7 @@ def add_captions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
 def keep_numbers_whole(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Let no line end inside a number such as 30 000."""
     for text in list(doctree.findall(nodes.Text)):
-        if not isinstance(text.parent, (nodes.literal, nodes.literal_block, nodes.math)):
+        if not isinstance(text.parent, (nodes.literal, nodes.math, nodes.FixedTextElement)):
             whole = re.sub(r"(?<=\d)[ \n](?=\d{3}(?!\d))", "\N{NO-BREAK SPACE}", text)
             if whole != text:
                 text.parent.replace(text, nodes.Text(whole))

@@ -170,7 +170,7 @@ def _log_axis(panel: Axes) -> None:
     """Make x logarithmic, with ticks at 1, 2, 5, 10, ... and at least two in view."""
     panel.set_xscale("log")
     low, high = panel.get_xlim()
-    wider = max(1.0, math.sqrt(5.1 * low / high))
+    wider = max(1.0, math.sqrt(5.1 * low / high))  # a tick's second next is 4 or 5 times it
     panel.set_xlim(low / wider, high * wider)
     panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     panel.xaxis.set_major_formatter("{x:g}")

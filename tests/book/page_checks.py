@@ -13,6 +13,20 @@ const shown = element => element.checkVisibility({visibilityProperty: true});
 const all = selector => [...document.querySelectorAll(selector)];
 const seen = selector => all(selector).filter(shown);
 const start = element => element.textContent.trim().replace(/\s+/g, ' ').slice(0, 60);
+// The pieces of text below elements, without those inside of `others`.
+const texts = (selector, others) => seen(selector).flatMap(element => {
+  const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT), found = [];
+  while (walker.nextNode()) found.push(walker.currentNode);
+  return found.filter(text => shown(text.parentElement)
+    && !text.parentElement.closest(`script, style${others ? ', ' + others : ''}`));
+});
+// What fits a pattern and goes on in the next line.
+const broken = (text, pattern) => [...text.textContent.matchAll(pattern)].filter(match => {
+  const range = document.createRange();
+  range.setStart(text, match.index);
+  range.setEnd(text, match.index + match[0].length);
+  return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
+}).map(match => match[0]);
 """
 # A table that nothing has rendered is a paragraph, or printed, and begins with its pipes.
 _RAW_TABLES = r"""
@@ -23,29 +37,14 @@ return seen('article p, .cell_output pre')
 # A formula or a stressed word that nothing has rendered keeps its dollars or its stars.
 _RAW_MARKS = r"""
 const marks = /\$[^$]*[\\_^{=][^$]*\$|(?<![\w*])\*\w[^*]*\*(?![\w*])/g;
-const page = document.querySelector('article') ?? document.body, found = [];
-const texts = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
-while (texts.nextNode()) {
-  const around = texts.currentNode.parentElement;
-  const meant = around.closest('pre, code, .math, mjx-container, script, style, svg');
-  if (!meant && shown(around)) found.push(...texts.currentNode.textContent.match(marks) ?? []);
-}
-return found.map(mark => 'dollars or stars as they were written: ' + mark);
+return texts('article', 'pre, code, .math, mjx-container, svg')
+  .flatMap(text => text.textContent.match(marks) ?? [])
+  .map(mark => 'dollars or stars as they were written: ' + mark);
 """
 _BROKEN_NUMBERS = r"""
-const page = document.querySelector('article') ?? document.body, found = [];
-const texts = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
-while (texts.nextNode()) {
-  const text = texts.currentNode, around = text.parentElement, range = document.createRange();
-  if (around.closest('pre, code, script, style, svg') || !shown(around)) continue;
-  for (const number of text.textContent.matchAll(/\d{1,3}(?:[ \n]\d{3})+(?!\d)/g)) {
-    range.setStart(text, number.index);
-    range.setEnd(text, number.index + number[0].length);
-    const lines = new Set([...range.getClientRects()].map(box => Math.round(box.top)));
-    if (lines.size > 1) found.push('a line ends inside a number: ' + number[0]);
-  }
-}
-return found;
+return texts('article', 'pre, code, svg')
+  .flatMap(text => broken(text, /\d{1,3}(?:[ \n]\d{3})+(?!\d)/g))
+  .map(number => 'a line ends inside a number: ' + number);
 """
 _CUT_CODE = """
 return seen('article pre').filter(code => code.scrollWidth > code.clientWidth + 1).map(code => {
@@ -68,17 +67,9 @@ return seen('article table').filter(table => {
 """
 # Where pandas names eight columns or more, a word may go on in the next line.
 _BROKEN_HEADERS = r"""
-const broken = text => [...text.textContent.matchAll(/\p{L}+/gu)].filter(word => {
-  const range = document.createRange();
-  range.setStart(text, word.index);
-  range.setEnd(text, word.index + word[0].length);
-  return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size > 1;
-}).map(word => `a word of a table's header is broken: ${word[0]}`);
-return seen('article table:not(.dataframe:has(thead th:nth-child(8))) thead th').flatMap(header => {
-  const texts = document.createTreeWalker(header, NodeFilter.SHOW_TEXT), found = [];
-  while (texts.nextNode()) found.push(...broken(texts.currentNode));
-  return found;
-});
+return texts('article table:not(.dataframe:has(thead th:nth-child(8))) thead th')
+  .flatMap(text => broken(text, /\p{L}+/gu))
+  .map(word => `a word of a table's header is broken: ${word}`);
 """
 _OPEN_CODE = """
 return seen('article .cell_input').map(cell => 'code stands open: ' + start(cell));

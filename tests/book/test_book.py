@@ -182,11 +182,11 @@ def test_docstrings_become_restructured_text(docstring: str, expected: str):
 
 def test_no_line_ends_inside_a_number():
     words = nodes.paragraph("", "", nodes.Text("30 000 to 1 000\n000 of 3 seeds, 2 1000"))
-    code = nodes.paragraph("", "", nodes.literal("", "30 000"))
-    extension().keep_numbers_whole(None, nodes.document(None, None, "", words, code), "page")
+    code, raw = nodes.paragraph("", "", nodes.literal("", "30 000")), nodes.raw("", "30 000")
+    extension().keep_numbers_whole(None, nodes.document(None, None, "", words, code, raw), "page")
     space = "\N{NO-BREAK SPACE}"
     assert words.astext() == f"30{space}000 to 1{space}000{space}000 of 3 seeds, 2 1000"
-    assert code.astext() == "30 000"
+    assert code.astext() == raw.astext() == "30 000"  # such as the path of a drawing
 
 
 def test_results_are_read_again_when_a_run_has_changed(tmp_path: Path):
