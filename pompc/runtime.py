@@ -110,12 +110,12 @@ def _cache() -> str | None:
 
 def describe() -> dict[str, str]:
     """Return device, memory policy, precision and versions, as provenance and first line need."""
-    device = jax.devices()[0]
     processor = f"{cores()} CPU core{'s' if cores() > 1 else ''}"
     grows = os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"].lower() == "false"
+    memory = {"gpu_memory": "grows with need" if grows else "preallocated by JAX"}
     return {
-        "device": processor if device.platform == "cpu" else device.device_kind,
-        "gpu_memory": "grows with need" if grows else "preallocated by JAX",
+        "device": jax.devices()[0].device_kind if has_gpu() else processor,
+        **(memory if has_gpu() else {}),
         "matmul_precision": _settings.jax_default_matmul_precision,
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},

@@ -32,6 +32,8 @@ def held(run_dir: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
+            with suppress(OSError):
+                run_dir.rmdir()  # empty where the run was refused before it began
 
 
 def is_held(run_dir: Path) -> bool:

@@ -16,7 +16,7 @@ def first_line(config: Config, facts: Mapping[str, Any], seconds: float) -> str:
     """Return the lines that say what is about to run, on what, and for how long."""
     others = ", ".join(sorted(set(PRESETS) - {config.preset}))
     agents = len(config.agents)
-    gpu = "" if "CPU" in facts["device"] else f"GPU memory {facts['gpu_memory']}, "
+    gpu = f"GPU memory {facts['gpu_memory']}, " if "gpu_memory" in facts else ""
     return (
         f"{config.task}: {_agents(config)}; preset {config.preset} (others: {others}), "
         f"{facts['parameters']:,} parameters{' an agent' if agents > 1 else ''}, "

@@ -378,6 +378,7 @@ def test_a_run_that_is_held_is_refused(small, tmp_path, alone):
 def test_a_lock_ends_with_its_holder(tmp_path):
     """Whatever its file says: it may be of another machine, or torn."""
     for left in (json.dumps({"host": "elsewhere", "pid": os.getpid()}), ""):
+        tmp_path.mkdir(exist_ok=True)  # a folder with a lock alone goes with it
         (tmp_path / "lock.json").write_text(left)
         assert not lock.is_held(tmp_path)
         with lock.held(tmp_path):
@@ -385,6 +386,7 @@ def test_a_lock_ends_with_its_holder(tmp_path):
             with pytest.raises(ConfigError, match="is held by"), lock.held(tmp_path):
                 pass
     assert not lock.is_held(tmp_path)
+    assert not tmp_path.exists()
 
 
 def test_a_file_system_without_locks_is_said(tmp_path, monkeypatch):

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 import pompc
-from pompc import ConfigError, runs
+from pompc import ConfigError, runs, runtime
 from pompc.algorithm import update
 from pompc.envs import vector
 from pompc.population.groups import make_population
@@ -73,7 +73,18 @@ def test_a_run_leaves_its_tables(finished):
     assert facts["finished"] is True
     for name in ("commit", "pompc", "jax", "mujoco", "device", "matmul_precision", "wall_s"):
         assert name in facts
+    assert ("gpu_memory" in facts) == runtime.has_gpu()
     assert checkpoint.saved_steps(folder) == [200, 400]
+
+
+def test_a_run_that_is_refused_leaves_no_folder(small, tmp_path, monkeypatch):
+    def refused(*_, **__):
+        raise ConfigError("HumanoidBench is not installed")
+
+    monkeypatch.setattr(trainer, "make_vector", refused)
+    with pytest.raises(ConfigError, match="not installed"):
+        pompc.train(small(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(("used", "told"), [(1, "share 1 of 2 devices: seeds that 2"), (2, "")])
@@ -240,7 +251,7 @@ def test_an_evaluated_episode_that_fails_starts_anew():
 def test_the_planner_forgets_its_plan_where_an_episode_starts_anew(small, monkeypatch):
     seen = []
 
-    def actions(states, keys, observations, means):
+    def actions(actors, keys, observations, means):
         seen.append(np.asarray(means))
         return np.zeros((1, 2, 1), np.float32), means + 1.0
 
