@@ -82,7 +82,7 @@ def _arguments(values: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--profile", default="small",
                         help="paper, small, or a folder of runs (default: small)")  # fmt: skip
     parser.add_argument("--published", nargs="+", type=Path, metavar="FILE",
-                        help="JSON files of published curves, or their folder")  # fmt: skip
+                        help="files of published curves, or their folder")  # fmt: skip
     parser.add_argument("--out", type=Path, metavar="FOLDER",
                         help="where to (default: figures/PROFILE)")  # fmt: skip
     return parser.parse_args(values)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import pickle
 import shutil
 from pathlib import Path
 
@@ -306,6 +307,41 @@ def test_published_curves_take_our_names(tmp_path: Path):
     assert list(table[table["method"] == "bmpc"]["high"]) == [1.5, 2.5]
     assert len(published.read([tmp_path, path])) == len(table)
     assert published.read(None).empty
+
+
+def test_curves_of_boom_are_read_from_its_pickles(tmp_path: Path):
+    mean, deviation = np.array([1.0, 40.0, 90.0]), np.array([0.5, 4.0, 9.0])
+    found = {("dog-walk", "ours"): (mean, deviation), ("stand", "tdmpc2"): (mean, deviation),
+             ("stand", "sac"): (mean, deviation)}  # fmt: skip
+    (tmp_path / "results_dmc_2M.pkl").write_bytes(pickle.dumps(found, protocol=4))
+    table = published.read(tmp_path)
+    assert set(zip(table["method"], table["task"], strict=True)) == {
+        ("boom", "dog-walk"), ("tdmpc2", "h1hand-stand"),
+    }  # fmt: skip
+    boom = table[table["method"] == "boom"]
+    assert list(boom["env_step"]) == [0, 100_000, 200_000]
+    assert [list(boom[name]) for name in ("low", "return", "high")] == [
+        [0.5, 36.0, 81.0], [1.0, 40.0, 90.0], [1.5, 44.0, 99.0],
+    ]  # fmt: skip
+
+
+class Command:
+    """What a stranger's pickle could run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_a_pickle_runs_nothing(tmp_path: Path):
+    path, made = tmp_path / "curves.pkl", tmp_path / "made"
+    for content in (pickle.dumps({("dog-walk", "ours"): Command(made)}), b"", b"no pickle"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"'curves\.pkl' holds no published curves"):
+            published.read(path)
+    assert not made.exists()
 
 
 def test_a_file_without_published_curves_is_named(tmp_path: Path):
