@@ -59,6 +59,17 @@ class AgentState(NamedTuple):
     elites: Elites | None  # of the newest decision's plan, where Q learns on those
 
 
+class Actor(NamedTuple):
+    """What an agent acts with: a few of its arrays, since each takes time to hand to a program."""
+
+    key: Array
+    model: ModelParams  # without Q^λ
+    policy: Params
+    plan_mean: Array
+    from_policy: Array
+    elites: Elites | None
+
+
 class Memory(NamedTuple):
     """What acting changes in an agent."""
 
@@ -98,6 +109,12 @@ def init(world: WorldModel, key: Array, hypers: Hypers, parts: Parts) -> AgentSt
     )
 
 
+def actor(state: AgentState) -> Actor:
+    """Return what an agent acts with."""
+    model = state.model._replace(kl_q=None)
+    return Actor(state.key, model, state.policy, state.plan_mean, state.from_policy, state.elites)
+
+
 def no_elites(world: WorldModel, plans: int) -> Elites:
     """Return what stands for the elites of so many plans where none was made."""
     config, actions = world.config, world.action_dim
@@ -110,7 +127,7 @@ def no_elites(world: WorldModel, plans: int) -> Elites:
 
 def make_plan(
     world: WorldModel,
-    state: AgentState,
+    state: Actor | AgentState,
     key: Array,
     latent: Array,
     previous_mean: Array,
@@ -130,7 +147,7 @@ def stored_plan(world: WorldModel, made: Plan, key: Array) -> Gaussian:
     return stored_policy(made, elite_key, world.config.clone_mean)
 
 
-def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
+def act(world: WorldModel, state: Actor, observation: Array) -> tuple[Memory, Choice]:
     """Plan at `observation [O]` (Algorithm 2, lines 3 to 6)."""
     key, plan_key, action_key = jax.random.split(state.key, 3)
     latent = world.encode(state.model.encoder, observation)
@@ -144,7 +161,7 @@ def act(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memor
     return Memory(key, made.mean, from_policy, elites), Choice(action, planner)
 
 
-def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tuple[Memory, Choice]:
+def act_seeding(world: WorldModel, state: Actor, observation: Array) -> tuple[Memory, Choice]:
     """Act before any learning (B.4): no plan; N(0, σ_max²) is stored in its place."""
     key, noise_key = jax.random.split(state.key)
     if world.config.seeding == "uniform":
@@ -158,7 +175,7 @@ def act_seeding(world: WorldModel, state: AgentState, observation: Array) -> tup
 
 
 def end_episode(
-    world: WorldModel, state: AgentState, observation: Array, done: Array
+    world: WorldModel, state: Actor, observation: Array, done: Array
 ) -> tuple[Memory, Gaussian]:
     """Plan at the last observation of an episode, if `done`, and forget its plan.
 
@@ -171,25 +188,25 @@ def end_episode(
 
 
 def end_seeding_episode(
-    world: WorldModel, state: AgentState, observation: Array, done: Array
+    world: WorldModel, state: Actor, observation: Array, done: Array
 ) -> tuple[Memory, Gaussian]:
     """Do the same before any learning: nothing is planned."""
     del observation
     return _restart(state, jax.random.split(state.key)[0], done), _uninformed(world)
 
 
-def abandon_episode(state: AgentState, failed: Array) -> Memory:
+def abandon_episode(state: Actor, failed: Array) -> Memory:
     """Forget the plan of an episode that was discarded, if `failed`."""
     return _restart(state, state.key, failed)
 
 
-def _restart(state: AgentState, key: Array, done: Array) -> Memory:
+def _restart(state: Actor, key: Array, done: Array) -> Memory:
     mean = jnp.where(done, 0.0, state.plan_mean)
     return Memory(jnp.where(done, key, state.key), mean, state.from_policy, state.elites)
 
 
 def evaluation_action(
-    world: WorldModel, state: AgentState, key: Array, observation: Array, previous_mean: Array
+    world: WorldModel, state: Actor, key: Array, observation: Array, previous_mean: Array
 ) -> tuple[Array, Array]:
     """Return the planner's action `[A]` without exploration noise, and the plan's mean `[H, A]`."""
     plan_key, action_key = jax.random.split(key)
@@ -199,7 +216,7 @@ def evaluation_action(
     return choose_action(made, action_key, how, explore=False), made.mean
 
 
-def policy_action(world: WorldModel, state: AgentState, observation: Array) -> Array:
+def policy_action(world: WorldModel, state: Actor, observation: Array) -> Array:
     """Return the mean action `[A]` of the sampling policy alone."""
     latent = world.encode(state.model.encoder, observation)
     return world.mean_action(world.policy(state.policy, latent))

@@ -46,7 +46,9 @@ class Ours:
         self.learners = Learners(*programs.init(*initial_arguments(population)))
         started = time.perf_counter()
         lowered = [
-            cast("Any", programs.act).lower(*self.learners, *self.feedback),
+            cast("Any", programs.act).lower(
+                self.learners.actors, self.learners.buffers, *self.feedback
+            ),
             cast("Any", programs.update).lower(*self.learners, np.bool_(False)),
         ]
         with ThreadPoolExecutor(len(lowered)) as pool:

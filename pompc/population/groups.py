@@ -20,7 +20,7 @@ from jax import Array
 
 from pompc import runtime
 from pompc.algorithm import agent, replay
-from pompc.algorithm.agent import AgentState
+from pompc.algorithm.agent import Actor, AgentState
 from pompc.algorithm.loss_weights import Parts, hypers, parts
 from pompc.algorithm.replay import Replay
 from pompc.algorithm.world_model import WorldModel
@@ -70,6 +70,11 @@ class Learners(NamedTuple):
 
     states: tuple[AgentState, ...]
     buffers: tuple[Replay, ...]
+
+    @property
+    def actors(self) -> tuple[Actor, ...]:
+        """What each group's agents act with."""
+        return tuple(map(agent.actor, self.states))
 
 
 def make_population(agents: Sequence[Config], observation_dim: int, action_dim: int) -> Population:

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from pompc.algorithm import agent, instruments, replay, update
-from pompc.algorithm.agent import AgentState
+from pompc.algorithm.agent import Actor, AgentState
 from pompc.algorithm.instruments import Drawn
 from pompc.algorithm.loss_weights import Parts, pretraining
 from pompc.algorithm.losses import Metrics
@@ -36,17 +36,17 @@ class Programs(NamedTuple):
 
     population: Population
     init: Function  # keys [P], hypers [P] -> states, buffers
-    # states, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
+    # actors, buffers, reward, terminated, observation [P, ...] -> memories, buffers, actions
     act: Function
     act_seeding: Function  # the same, before any learning
     end_episode: Function  # the same and done [P] -> memories, buffers
     end_seeding_episode: Function
-    discard_episode: Function  # states, buffers, failed [P] -> memories, buffers
+    discard_episode: Function  # actors, buffers, failed [P] -> memories, buffers
     pretrain: Function  # states, buffers, reanalyse now -> states, buffers, metrics of each group
     update: Function  # the same
     measure: Function  # states, buffers -> instruments of each group
-    evaluation_actions: Function  # states, keys, [P, N, O], means -> actions, means
-    policy_actions: Function  # states, [P, N, O] -> actions
+    evaluation_actions: Function  # actors, keys, [P, N, O], means -> actions, means
+    policy_actions: Function  # actors, [P, N, O] -> actions
     metric_names: Names  # last axis of update's metrics
     pretrain_metric_names: Names
     instrument_names: tuple[tuple[str, ...], ...]
@@ -100,8 +100,8 @@ def _act(build: Builder, one_agent: Function) -> Function:
     choose = build.computing(lambda group: partial(one_agent, group.world), 2)
     record = build.storing(lambda _: replay.record, 6, donate=(0,))
 
-    def act(states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
-        memories, choices = choose(states, observation)
+    def act(actors: Any, buffers: Any, reward: Any, terminated: Any, observation: Any) -> Any:
+        memories, choices = choose(actors, observation)
         actions, planners = zip(*choices, strict=True)  # of each group
         seen = build.to_host((reward, terminated, observation, actions, planners))
         chosen = build.along_agents(actions)
@@ -115,9 +115,9 @@ def _end_episode(build: Builder, one_agent: Function) -> Function:
     record = build.storing(lambda _: replay.record_end, 6, donate=(0,))
 
     def end_episode(
-        states: Any, buffers: Any, reward: Any, terminated: Any, observation: Any, done: Any
+        actors: Any, buffers: Any, reward: Any, terminated: Any, observation: Any, done: Any
     ) -> Any:
-        memories, planners = choose(states, observation, done)
+        memories, planners = choose(actors, observation, done)
         seen = build.to_host((reward, terminated, observation, planners, done))
         return memories, record(buffers, *seen)
 
@@ -128,8 +128,8 @@ def _discard_episode(build: Builder) -> Function:
     abandon = build.computing(lambda _: agent.abandon_episode, 2)
     discard = build.storing(lambda _: replay.discard_episode, 2, donate=(0,))
 
-    def discard_episode(states: Any, buffers: Any, failed: Any) -> Any:
-        return abandon(states, failed), discard(buffers, build.to_host(failed))
+    def discard_episode(actors: Any, buffers: Any, failed: Any) -> Any:
+        return abandon(actors, failed), discard(buffers, build.to_host(failed))
 
     return build.whole(discard_episode, donate=(1,))
 
@@ -206,7 +206,7 @@ def _stack(metrics: Metrics) -> Array:
 
 def _evaluation_actions(build: Builder) -> Function:
     def of_group(group: Group) -> Function:
-        def act(state: AgentState, keys: Array, observations: Array, means: Array) -> Any:
+        def act(state: Actor, keys: Array, observations: Array, means: Array) -> Any:
             config, one = group.world.config, partial(agent.evaluation_action, group.world, state)
             together = plans_at_once(observations.shape[0], config)
             inputs = keys, observations, means

@@ -31,7 +31,7 @@ def act(
 ) -> tuple[Learners, Any]:
     """Let every agent store what it learned of the world and act; actions `[P, A]`."""
     program = programs.act_seeding if seeding else programs.act
-    *changed, actions = program(*learners, *feedback)
+    *changed, actions = program(learners.actors, learners.buffers, *feedback)
     return remember(learners.states, *changed), actions
 
 
@@ -69,7 +69,8 @@ def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray)
     """Forget the present episodes of the environments that failed, bool `[P]`."""
     if not failed.any():
         return learners
-    return remember(learners.states, *programs.discard_episode(*learners, failed))
+    changed = programs.discard_episode(learners.actors, learners.buffers, failed)
+    return remember(learners.states, *changed)
 
 
 def close_episodes(
@@ -81,4 +82,5 @@ def close_episodes(
         return learners
     end = programs.end_seeding_episode if seeding else programs.end_episode
     outcome = result.reward, result.terminated, result.final_observation
-    return remember(learners.states, *end(*learners, *outcome, done))
+    changed = end(learners.actors, learners.buffers, *outcome, done)
+    return remember(learners.states, *changed)

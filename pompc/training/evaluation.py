@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from pompc import runtime
-from pompc.algorithm.agent import AgentState
+from pompc.algorithm.agent import Actor
 from pompc.envs import Vector, make_vector
 from pompc.population.groups import initial_arguments
 from pompc.population.programs import Programs
@@ -71,7 +71,7 @@ class Evaluator:
         self._agents = programs.population.agents
         self._seeds = np.array([evaluation_seeds(config, episodes) for config in self._agents])
 
-    def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
+    def planner(self, actors: tuple[Actor, ...]) -> Evaluation:
         """Evaluate the planner without exploration noise."""
         population = self._programs.population
         world, (own, _) = population.world, initial_arguments(population)
@@ -85,15 +85,15 @@ class Evaluator:
             if first.any():
                 means = jnp.where(first[..., None, None], 0.0, np.asarray(means))
             actions, means = self._programs.evaluation_actions(
-                states, _fold_in(keys, decision), observations, means
+                actors, _fold_in(keys, decision), observations, means
             )
             return actions
 
         return self._run(act)
 
-    def policy(self, states: tuple[AgentState, ...]) -> Evaluation:
+    def policy(self, actors: tuple[Actor, ...]) -> Evaluation:
         """Evaluate π_s alone, its mean action, without the planner."""
-        return self._run(lambda seen, _: self._programs.policy_actions(states, seen))
+        return self._run(lambda seen, _: self._programs.policy_actions(actors, seen))
 
     def _run(self, act: Callable[[np.ndarray, np.ndarray], Array]) -> Evaluation:
         seeds = [int(seed) for seed in self._seeds.flat]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pompc import envs, runs, runtime
-from pompc.algorithm.agent import AgentState
+from pompc.algorithm.agent import AgentState, actor
 from pompc.envs import video
 from pompc.errors import ConfigError, MissingError, VideoError
 from pompc.population.groups import Group, Population, initial_arguments, make_population
@@ -22,8 +22,8 @@ from pompc.training.evaluation import Evaluator
 class Agent:
     """A trained agent of `load_agent`, which plans anew at each single observation."""
 
-    def __init__(self, group: Group, states: AgentState) -> None:
-        self.config, self._states = group.agents[0], (states,)
+    def __init__(self, group: Group, state: AgentState) -> None:
+        self.config, self._actors = group.agents[0], (actor(state),)
         self._programs = make_programs(Population((group,)))
         self._world = group.world
         self.reset()
@@ -48,10 +48,10 @@ class Agent:
         if planner:
             key, own = jax.random.split(key)
             action, mean = self._programs.evaluation_actions(
-                self._states, own[None, None], seen[None, None], mean
+                self._actors, own[None, None], seen[None, None], mean
             )
         else:
-            action = self._programs.policy_actions(self._states, seen[None, None])
+            action = self._programs.policy_actions(self._actors, seen[None, None])
         found = np.asarray(action[0, 0])
         for values in (seen, found, np.asarray(mean)):
             if not np.isfinite(values).all():
@@ -123,7 +123,8 @@ def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
         raise ConfigError(f"episodes is {episodes} but must be at least 1")
     population, states = _restore(Path(run_dir))
     evaluator = Evaluator(make_programs(population), episodes)
-    planner, policy = evaluator.planner(states).returns, evaluator.policy(states).returns
+    actors = tuple(map(actor, states))
+    planner, policy = evaluator.planner(actors).returns, evaluator.policy(actors).returns
     return pd.DataFrame([
         {"agent": index, "method": config.method, "lam": config.lam, "prior": config.prior,
          "seed": config.seed, "episode": episode, "return": planner[index, episode],

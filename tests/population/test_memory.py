@@ -24,8 +24,8 @@ def _bytes(tree):
 def _needed(programs, name):
     """Return the shapes that a program takes and the bytes that it needs."""
     taken = shapes(programs, 2)
-    states, buffers, *_, done = taken["end_seeding_episode"]
-    taken["discard_episode"] = states, buffers, done
+    actors, buffers, *_, done = taken["end_seeding_episode"]
+    taken["discard_episode"] = actors, buffers, done
     return taken[name], getattr(programs, name).lower(*taken[name]).compile().memory_analysis()
 
 
@@ -41,6 +41,14 @@ def test_what_is_donated_is_written_in_place(programs, name):
     # Acting writes reward and terminated twice, and XLA copies these two arrays.
     copied = 5 * buffers[0].last.size if "seeding" in name else 0
     assert needed.temp_size_in_bytes < SMALL + copied
+
+
+def test_acting_takes_no_array_that_it_does_not_use(programs):
+    taken = shapes(programs, 2)["act"]
+    text = programs.act.lower(*taken).as_text()
+    start = text.index("@main(")  # whose arguments are those that the program uses
+    main = text[start : text.index("->", start)]
+    assert main.count("%arg") == len(jax.tree.leaves(taken))
 
 
 def test_instruments_read_the_ring_where_it_lies(programs):

@@ -137,7 +137,8 @@ def test_agents_together_equal_each_alone_step_by_step(three):
 
 
 def _end(programs, learners, *outcome):
-    return remember(learners.states, *programs.end_episode(*learners, *outcome))
+    changed = programs.end_episode(learners.actors, learners.buffers, *outcome)
+    return remember(learners.states, *changed)
 
 
 def _one(learners, population, index):
@@ -198,7 +199,7 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
         learners, actions = decision.act(programs, learners, feedback)
     keys = np.zeros((count, 1, 2), np.uint32)
     means = np.zeros((count, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
-    evaluated = programs.evaluation_actions(learners.states, keys, seen[:, None], means)
+    evaluated = programs.evaluation_actions(learners.actors, keys, seen[:, None], means)
     *learners, metrics = programs.update(*learners, np.bool_(True))
     where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("axes", *programs.sizes, "on devices", programs.devices, *where)
