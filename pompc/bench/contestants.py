@@ -12,7 +12,13 @@ from pompc.bench.peers import BmpcJax, Peer, step
 from pompc.envs import Vector, make_vector
 from pompc.envs.vector import Feedback
 from pompc.population import cost
-from pompc.population.groups import Learners, Population, initial_arguments, make_population
+from pompc.population.groups import (
+    Learners,
+    Population,
+    actors,
+    initial_arguments,
+    make_population,
+)
 from pompc.population.programs import make_programs
 from pompc.settings.config import Config
 from pompc.training import decision
@@ -47,7 +53,7 @@ class Ours:
         started = time.perf_counter()
         lowered = [
             cast("Any", programs.act).lower(
-                self.learners.actors, self.learners.buffers, *self.feedback
+                actors(self.learners.states), self.learners.buffers, *self.feedback
             ),
             cast("Any", programs.update).lower(*self.learners, np.bool_(False)),
         ]

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from pompc import runtime
-from pompc.population.groups import Learners, initial_arguments
+from pompc.population.groups import actors, initial_arguments
 from pompc.population.programs import Programs
 
 PATIENCE_S = 1.0  # without a word about what is waited for
@@ -82,7 +82,7 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     population, world = programs.population, programs.population.world
     count = len(population.agents)
     states, buffers = jax.eval_shape(programs.init, *initial_arguments(population))
-    actors = Learners(states, buffers).actors
+    acting = actors(states)
     feedback = (
         Shape((count,), jnp.float32),
         Shape((count,), jnp.bool_),
@@ -93,13 +93,13 @@ def shapes(programs: Programs, episodes: int) -> dict[str, tuple[Any, ...]]:
     keys = Shape((count, episodes, 2), jnp.uint32)
     means = Shape((count, episodes, world.config.horizon, world.action_dim), jnp.float32)
     return {
-        "evaluation_actions": (actors, keys, seen, means),
-        "policy_actions": (actors, seen),
-        "act_seeding": (actors, buffers, *feedback),
-        "end_seeding_episode": (actors, buffers, *feedback, done),
+        "evaluation_actions": (acting, keys, seen, means),
+        "policy_actions": (acting, seen),
+        "act_seeding": (acting, buffers, *feedback),
+        "end_seeding_episode": (acting, buffers, *feedback, done),
         "update": (states, buffers, now),
         "pretrain": (states, buffers, now),
-        "act": (actors, buffers, *feedback),
-        "end_episode": (actors, buffers, *feedback, done),
+        "act": (acting, buffers, *feedback),
+        "end_episode": (acting, buffers, *feedback, done),
         "measure": (states, buffers),
     }

@@ -71,11 +71,6 @@ class Learners(NamedTuple):
     states: tuple[AgentState, ...]
     buffers: tuple[Replay, ...]
 
-    @property
-    def actors(self) -> tuple[Actor, ...]:
-        """What each group's agents act with."""
-        return tuple(map(agent.actor, self.states))
-
 
 def make_population(agents: Sequence[Config], observation_dim: int, action_dim: int) -> Population:
     """Group agents that can share a program; the population is ordered by group."""
@@ -187,6 +182,11 @@ def with_padding(own: tuple[Any, ...], like: tuple[Any, ...]) -> tuple[Any, ...]
         return jax.device_put(leaf, None if free else whole.sharding)
 
     return jax.tree.map(complete, own, like)
+
+
+def actors(states: tuple[AgentState, ...]) -> tuple[Actor, ...]:
+    """Return what each group's agents act with."""
+    return tuple(map(agent.actor, states))
 
 
 def remember(states: tuple[AgentState, ...], memories: Any, buffers: Any) -> Learners:

@@ -22,13 +22,16 @@ from pompc.envs import check_task, humanoid
 from pompc.errors import ConfigError
 
 METHODS = {"BMPC": "bmpc", "TD-MPC2": "tdmpc2", "tdmpc2": "tdmpc2",
-           "bmpc": "bmpc", "BOOM": "boom"}  # their names -> ours  # fmt: skip
+           "bmpc": "bmpc", "ours": "boom"}  # their names -> ours  # fmt: skip
 COLUMNS = ["method", "task", "env_step", "return", "low", "high"]
 Curves = dict[str, dict[str, dict[str, Any]]]  # algorithm -> task -> column -> numbers
 _ENDS = {"return": "values", "low": "lcbs", "high": "ucbs"}
 _SUFFIXES = (".json", ".pkl")
-_BOOM, _BOOM_STEPS = "ours", 100_000  # its name in its own files, and between their points
-_OF_ARRAYS = {("multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
+_BOOM_STEPS = 100_000  # between the points of BOOM's files
+_OF_ARRAYS = {  # of NumPy 1, 2 and both
+    ("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"), ("numpy", "dtype"),
+}  # fmt: skip
 
 
 def read(paths: str | Path | Sequence[str | Path] | None) -> pd.DataFrame:
@@ -81,8 +84,7 @@ def _of_boom(path: Path) -> Curves:
         stored = _Arrays(file).load()
     curves: Curves = {}
     for (task, algorithm), (mean, deviation) in stored.items():
-        name = "BOOM" if algorithm == _BOOM else algorithm
-        curves.setdefault(name, {})[task] = {
+        curves.setdefault(algorithm, {})[task] = {
             "steps": _BOOM_STEPS * np.arange(len(mean)),
             "values": mean, "lcbs": mean - deviation, "ucbs": mean + deviation,
         }  # fmt: skip
@@ -90,10 +92,10 @@ def _of_boom(path: Path) -> Curves:
 
 
 class _Arrays(pickle.Unpickler):
-    """Reads pickled arrays and nothing else: no function that a stranger's file names is called."""
+    """Reads pickled arrays and nothing else: a file can name what NumPy builds them with."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module.rpartition(".")[2], name) in _OF_ARRAYS and module.startswith("numpy"):
+        if (module, name) in _OF_ARRAYS:
             return super().find_class(module, name)
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 

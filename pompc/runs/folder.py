@@ -44,11 +44,10 @@ ROOT = _CODE if (_CODE / _PAGE).exists() else Path.cwd()  # of what is written: 
 
 
 def open_run(config: Config, run_dir: Path) -> bool:
-    """Make or check the folder of a run; return False if it holds this run, finished.
+    """Check the folder of a run; return False if it holds this run, finished.
 
     Raise ConfigError if it holds another configuration.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
     if (run_dir / _CONFIG).exists():
         _require_same(config, read_config(run_dir), run_dir)
     return not read_provenance(run_dir).get("finished")

@@ -22,8 +22,12 @@ _GLANCES = 10  # tenths of a second that `is_held`, which locks for an instant, 
 
 @contextmanager
 def held(run_dir: Path) -> Iterator[None]:
-    """Hold a run's folder; raise ConfigError if another process does, or if no lock works there."""
-    path = run_dir / _NAME
+    """Hold a run's folder, made if need be, and removed again if it is left empty.
+
+    Raise ConfigError if another process does, or if no lock works there.
+    """
+    path, made = run_dir / _NAME, not run_dir.exists()
+    run_dir.mkdir(parents=True, exist_ok=True)
     with _locked(path) as file:
         file.truncate(0)
         json.dump({"host": socket.gethostname(), "pid": os.getpid()}, file)
@@ -32,8 +36,9 @@ def held(run_dir: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)
-            with suppress(OSError):
-                run_dir.rmdir()  # empty where the run was refused before it began
+            if made:
+                with suppress(OSError):  # of a folder with a run in it
+                    run_dir.rmdir()
 
 
 def is_held(run_dir: Path) -> bool:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from pompc.envs.vector import Feedback, Observations, Vector
-from pompc.population.groups import Learners, remember
+from pompc.population.groups import Learners, actors, remember
 from pompc.population.programs import Programs
 
 
@@ -31,7 +31,7 @@ def act(
 ) -> tuple[Learners, Any]:
     """Let every agent store what it learned of the world and act; actions `[P, A]`."""
     program = programs.act_seeding if seeding else programs.act
-    *changed, actions = program(learners.actors, learners.buffers, *feedback)
+    *changed, actions = program(actors(learners.states), learners.buffers, *feedback)
     return remember(learners.states, *changed), actions
 
 
@@ -69,7 +69,7 @@ def discard_episodes(programs: Programs, learners: Learners, failed: np.ndarray)
     """Forget the present episodes of the environments that failed, bool `[P]`."""
     if not failed.any():
         return learners
-    changed = programs.discard_episode(learners.actors, learners.buffers, failed)
+    changed = programs.discard_episode(actors(learners.states), learners.buffers, failed)
     return remember(learners.states, *changed)
 
 
@@ -82,5 +82,5 @@ def close_episodes(
         return learners
     end = programs.end_seeding_episode if seeding else programs.end_episode
     outcome = result.reward, result.terminated, result.final_observation
-    changed = end(learners.actors, learners.buffers, *outcome, done)
+    changed = end(actors(learners.states), learners.buffers, *outcome, done)
     return remember(learners.states, *changed)

@@ -10,9 +10,9 @@ import numpy as np
 from jax import Array
 
 from pompc import runtime
-from pompc.algorithm.agent import Actor
+from pompc.algorithm.agent import AgentState
 from pompc.envs import Vector, make_vector
-from pompc.population.groups import initial_arguments
+from pompc.population.groups import actors, initial_arguments
 from pompc.population.programs import Programs
 from pompc.runs.files import write_arrays
 from pompc.settings.config import Config
@@ -71,13 +71,13 @@ class Evaluator:
         self._agents = programs.population.agents
         self._seeds = np.array([evaluation_seeds(config, episodes) for config in self._agents])
 
-    def planner(self, actors: tuple[Actor, ...]) -> Evaluation:
+    def planner(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate the planner without exploration noise."""
         population = self._programs.population
         world, (own, _) = population.world, initial_arguments(population)
         keys = jax.vmap(lambda key: jax.random.split(key, self._episodes))(own)
         means = jnp.zeros((*self._seeds.shape, world.config.horizon, world.action_dim))
-        decision = 0
+        acting, decision = actors(states), 0
 
         def act(observations: np.ndarray, first: np.ndarray) -> Array:
             nonlocal means, decision
@@ -85,15 +85,16 @@ class Evaluator:
             if first.any():
                 means = jnp.where(first[..., None, None], 0.0, np.asarray(means))
             actions, means = self._programs.evaluation_actions(
-                actors, _fold_in(keys, decision), observations, means
+                acting, _fold_in(keys, decision), observations, means
             )
             return actions
 
         return self._run(act)
 
-    def policy(self, actors: tuple[Actor, ...]) -> Evaluation:
+    def policy(self, states: tuple[AgentState, ...]) -> Evaluation:
         """Evaluate π_s alone, its mean action, without the planner."""
-        return self._run(lambda seen, _: self._programs.policy_actions(actors, seen))
+        acting = actors(states)
+        return self._run(lambda seen, _: self._programs.policy_actions(acting, seen))
 
     def _run(self, act: Callable[[np.ndarray, np.ndarray], Array]) -> Evaluation:
         seeds = [int(seed) for seed in self._seeds.flat]

@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pompc import envs, runs, runtime
-from pompc.algorithm.agent import AgentState, actor
+from pompc.algorithm.agent import AgentState
 from pompc.envs import video
 from pompc.errors import ConfigError, MissingError, VideoError
-from pompc.population.groups import Group, Population, initial_arguments, make_population
+from pompc.population.groups import Group, Population, actors, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, stored_agents
 from pompc.runs.folder import read_config, write_config, write_provenance
@@ -23,7 +23,7 @@ class Agent:
     """A trained agent of `load_agent`, which plans anew at each single observation."""
 
     def __init__(self, group: Group, state: AgentState) -> None:
-        self.config, self._actors = group.agents[0], (actor(state),)
+        self.config, self._actors = group.agents[0], actors((state,))
         self._programs = make_programs(Population((group,)))
         self._world = group.world
         self.reset()
@@ -123,8 +123,7 @@ def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
         raise ConfigError(f"episodes is {episodes} but must be at least 1")
     population, states = _restore(Path(run_dir))
     evaluator = Evaluator(make_programs(population), episodes)
-    actors = tuple(map(actor, states))
-    planner, policy = evaluator.planner(actors).returns, evaluator.policy(actors).returns
+    planner, policy = evaluator.planner(states).returns, evaluator.policy(states).returns
     return pd.DataFrame([
         {"agent": index, "method": config.method, "lam": config.lam, "prior": config.prior,
          "seed": config.seed, "episode": episode, "return": planner[index, episode],

@@ -262,8 +262,8 @@ class _Training:
     def evaluate(self) -> None:
         """Run evaluation episodes; append to returns.csv; write a checkpoint and an episode."""
         self.log.settle()
-        actors = self.learners.actors
-        planner, policy = self.evaluator.planner(actors), self.evaluator.policy(actors)
+        states = self.learners.states
+        planner, policy = self.evaluator.planner(states), self.evaluator.policy(states)
         now = {"env_step": self.env_step, "decision": self.decision}
         wall = {"wall_s": self.wall_s()}
         returns = [

@@ -20,6 +20,7 @@ from pompc.algorithm.world_model import WorldModel
 from pompc.population import cost
 from pompc.population.groups import (
     Learners,
+    actors,
     initial_arguments,
     make_population,
     remember,
@@ -137,7 +138,7 @@ def test_agents_together_equal_each_alone_step_by_step(three):
 
 
 def _end(programs, learners, *outcome):
-    changed = programs.end_episode(learners.actors, learners.buffers, *outcome)
+    changed = programs.end_episode(actors(learners.states), learners.buffers, *outcome)
     return remember(learners.states, *changed)
 
 
@@ -177,7 +178,7 @@ import agents
 from pompc import Config
 from pompc.population import build
 from pompc.population.groups import (
-    Learners, initial_arguments, make_population, with_padding, without_padding,
+    Learners, actors, initial_arguments, make_population, with_padding, without_padding,
 )
 from pompc.population.programs import make_programs
 from pompc.training import decision
@@ -199,7 +200,7 @@ for used, memory in (({devices}, "device"), (1, "device"), ({devices}, "host")):
         learners, actions = decision.act(programs, learners, feedback)
     keys = np.zeros((count, 1, 2), np.uint32)
     means = np.zeros((count, 1, config.agents[0].horizon, agents.ACTIONS), np.float32)
-    evaluated = programs.evaluation_actions(learners.actors, keys, seen[:, None], means)
+    evaluated = programs.evaluation_actions(actors(learners.states), keys, seen[:, None], means)
     *learners, metrics = programs.update(*learners, np.bool_(True))
     where = [{{len(x.sharding.device_set) for x in jax.tree.leaves(part)}} for part in learners]
     print("axes", *programs.sizes, "on devices", programs.devices, *where)

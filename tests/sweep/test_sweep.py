@@ -62,7 +62,7 @@ def test_a_job_is_named_by_its_configuration_alone(write):
 
 def _finished(run, config, **stored):
     """Leave the configuration of a finished run, some fields as an earlier version stored them."""
-    runs.open_run(config, run)
+    run.mkdir(parents=True)
     runs.write_config(run, config)
     values = json.loads((run / "config.json").read_text())
     changed = [one | stored for one in (values if isinstance(values, list) else [values])]
@@ -91,7 +91,7 @@ def test_agents_that_another_run_trained_are_not_trained_again(write, tmp_path, 
 
 def test_agents_are_trained_again_where_a_run_differs_or_is_not_finished(write, tmp_path):
     one = write([{"lam": 1}]).jobs[0]
-    runs.open_run(one.config, tmp_path / "runs" / "unfinished")
+    (tmp_path / "runs" / "unfinished").mkdir(parents=True)
     runs.write_config(tmp_path / "runs" / "unfinished", one.config)
     assert write([{"lam": 1}]).jobs[0].folder == one.folder
     _finished(tmp_path / "runs" / "other", one.config, matmul_precision="tf32")

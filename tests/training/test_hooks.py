@@ -74,8 +74,8 @@ def test_every_row_of_both_tables_reaches_a_tensorboard(small, tmp_path, monkeyp
 class Winners(Fingerprints):
     """Agents that earn 701 in each episode."""
 
-    def planner(self, actors):
-        found = super().planner(actors)
+    def planner(self, states):
+        found = super().planner(states)
         return found._replace(rewards=np.full_like(found.rewards, 701.0))
 
 
