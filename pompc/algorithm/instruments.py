@@ -54,7 +54,7 @@ def measure(world: WorldModel, state: AgentState, drawn: Drawn, parts: Parts) ->
     | `policy_grad_kl`, `_value`, `_entropy`, `_alignment` | norms of the gradients of Eq. (18) |
     | `tax_mean`, `tax_std` | of what Eq. (17) subtracts a decision, in units of return |
     | `spread_q`, `spread_kl_q` | S_Q of this batch, by Q^π_s and by Q^λ |
-    | `kl_to_plans` | KL[π_s ‖ stored planner], nats |
+    | `kl_to_plans` | KL[π_s ‖ stored planner], nats, reduced as `kl_reduction` says |
     | `model_grad_consistency`, ... | norms of each loss's gradient on encoder and dynamics |
     | `elites_from_policy` | share of the elites of recent plans that the policy proposed |
     | `plan_end_error` | TD error of Q at the last steps of plans, in units of return |

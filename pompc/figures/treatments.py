@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pompc import runs
+from pompc import envs, runs
 from pompc.figures import style
 from pompc.figures.curves import short_steps
 from pompc.figures.verdicts import CANNOT_TELL, CONTRADICTS, NOT_RUN, SEEDS, SUPPORTS, judge
@@ -29,8 +29,8 @@ _FREE = ("seed", "seeds", "matmul_precision")  # on a CPU, precision has one val
 _SETTINGS = tuple(f.name for f in dataclasses.fields(Config) if f.name not in _FREE)
 _HIGHEST = 1000.0  # return of a task of dm_control
 _AVERAGED = 0.01  # `prior_rate` of an averaged prior
-MEASURED = ("kl_mean", "kl_to_plans", "policy_grad_kl", "policy_grad_value", "consistency_loss",
-            "kl_weight")  # fmt: skip
+_KL = ["kl_mean", "kl_to_plans"]
+MEASURED = (*_KL, "policy_grad_kl", "policy_grad_value", "consistency_loss", "kl_weight")
 TREATMENTS: dict[str, dict[str, Any]] = {
     "TD-MPC2": {"method": "tdmpc2"},
     "BMPC": {"method": "bmpc"},
@@ -94,8 +94,9 @@ def gather(returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     """Return a row a treatment and seed of what `load` returns.
 
     Columns: `treatment`, `seed`, the last `return` and `return_policy`, `lead` (the one minus the
-    other), and means of `MEASURED`, columns of metrics.csv, over the last fifth of training. NaN
-    is what a run did not measure.
+    other), and means of `MEASURED`, columns of metrics.csv, over the last fifth of training. KLs
+    are sums over action dimensions, also of a method that takes their mean. NaN is what a run did
+    not measure.
     """
     parts = [_of_treatment(name, returns, metrics) for name in TREATMENTS]
     table = pd.concat(parts, ignore_index=True)
@@ -103,16 +104,22 @@ def gather(returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_treatment(name: str, returns: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    own, measured = (_only(table, TREATMENTS[name]) for table in (returns, metrics))
+    own, measured = (_only(table, name) for table in (returns, metrics))
     ends = own.loc[own["env_step"] == _TASK["steps"], ["seed", "return", "return_policy"]]
     late = measured.loc[measured["env_step"] > 0.8 * _TASK["steps"]]
     means = late.reindex(columns=["seed", *MEASURED]).groupby("seed").mean()
+    if _config(name).kl_reduction == "mean":
+        means[_KL] *= envs.dimensions(_TASK["task"])[1]
     return ends.drop_duplicates("seed").merge(means, on="seed").assign(treatment=name)
 
 
-def _only(table: pd.DataFrame, changed: Mapping[str, Any]) -> pd.DataFrame:
+def _config(name: str) -> Config:
+    return Config(**_TASK, **TREATMENTS[name])
+
+
+def _only(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return the rows of agents that have exactly the settings of a treatment."""
-    wanted = Config(**_TASK, **changed)
+    wanted = _config(name)
     return table.loc[np.logical_and.reduce([table[n] == getattr(wanted, n) for n in _SETTINGS])]
 
 
@@ -177,17 +184,17 @@ def _log_axis(panel: Axes) -> None:
     panel.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _color(treatment: str) -> str:
-    settings = {"method": "pompc", "lam": 1.0} | TREATMENTS[treatment]
-    return style.look(settings["method"], settings["lam"], "reverse_kl").color
+def _color(name: str) -> str:
+    config = _config(name)
+    return style.look(config.method, config.lam, "reverse_kl").color
 
 
 def over_steps(metrics: pd.DataFrame, column: str, label: str) -> Figure:
     """Draw a column of the metrics of `load` over steps, a line a treatment and seed with it."""
     with style.settings():
         figure, axes = style.panels(1, 1, style.WIDTH, 2.0)
-        for name, changed in TREATMENTS.items():
-            rows = _only(metrics, changed).dropna(subset=[column])
+        for name in TREATMENTS:
+            rows = _only(metrics, name).dropna(subset=[column])
             for _, own in rows.groupby("seed"):
                 smooth = own[column].rolling(5, min_periods=1).mean()
                 axes[0, 0].plot(own["env_step"], smooth, color=_color(name), label=name, alpha=0.8)

@@ -48,6 +48,13 @@ def test_a_treatment_is_the_agents_with_exactly_its_settings(tmp_path: Path):
     assert list(found["kl_to_plans"].isna()) == [True, True]
 
 
+def test_kls_of_all_treatments_are_sums_over_actions(tmp_path: Path):
+    """BMPC's loss, and with it its columns, take the mean over the six actions."""
+    write_run(tmp_path / "a", 500.0, method="bmpc")
+    found = treatments.gather(*treatments.load(tmp_path)).set_index("treatment")
+    assert dict(found["kl_mean"]) == {"BMPC": 6 * 1.5}
+
+
 def test_alone_a_treatment_does_not_stand_for_another(tmp_path: Path):
     """A setting that no runs differ in still tells them from a treatment that changes it."""
     write_run(tmp_path / "a", 600.0, lam=1.0)
