@@ -18,7 +18,7 @@ train: .venv/installed  ## Train PO-MPC on cartpole-swingup; the run lands in ru
 
 test: lint  ## Run every check
 	$(BIN)/python -m pytest -q
-	$(BIN)/python -m pytest -q -n 0 --nbval book/tutorials
+	$(BIN)/python -m pytest -q --nbval book/tutorials
 
 test-faults: .venv/installed  ## Kill a run at 50 random instants
 	POMPC_KILLS=50 $(BIN)/python -m pytest -q -n 0 -s tests/runs/test_faults.py

