@@ -10,7 +10,7 @@ import pandas as pd
 from pompc import envs, runs, runtime
 from pompc.algorithm.agent import AgentState
 from pompc.envs import video
-from pompc.errors import ConfigError, MissingError, VideoError
+from pompc.errors import ConfigError, VideoError
 from pompc.population.groups import Group, Population, actors, initial_arguments, make_population
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, stored_agents
@@ -136,19 +136,14 @@ def evaluate(run_dir: str | Path, episodes: int = 10) -> pd.DataFrame:
 def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int = 0) -> Path:
     """Record an agent's first episode of the newest evaluation as an mp4.
 
-    It is one of the episodes whose mean stands in returns.csv; by default the video lands in
-    `run_dir/video.mp4`. Raise ConfigError if the folder holds no run, MissingError if the run has
-    not evaluated yet, VideoError with the cause if nothing can be rendered.
+    It is one of the episodes whose mean stands in returns.csv; an exported agent plays it for the
+    video. By default the video lands in `run_dir/video.mp4`. Raise ConfigError if the folder holds
+    no run, MissingError if it holds neither episodes nor an agent, VideoError with the cause if
+    nothing can be rendered.
     """
-    config, stored = read_config(Path(run_dir)), Path(run_dir) / runs.EPISODES
-    if not stored.exists():
-        raise MissingError(
-            f"{str(run_dir)!r} holds no episodes: the run has not evaluated its agents yet, or "
-            "only its tables or an exported agent are there"
-        )
+    config = read_config(Path(run_dir))
     make_population(config.agents, 0, 0).place(agent)  # refuses an agent that is not there
-    with np.load(stored) as episodes:
-        seed, actions = int(episodes["seed"][agent]), episodes["actions"][agent]
+    seed, actions = _first_episode(Path(run_dir), agent)
     if np.isnan(actions).any():
         raise VideoError(
             f"there is no video of agent {agent}: the environment of its first evaluation episode "
@@ -156,3 +151,14 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
         )
     target = Path(path) if path else Path(run_dir) / "video.mp4"
     return video.record_actions(config.task, seed, actions, target)
+
+
+def _first_episode(run_dir: Path, agent: int) -> tuple[int, np.ndarray]:
+    """Return seed and actions `[T, A]` of an agent's first episode, played now if none is stored."""
+    stored = run_dir / runs.EPISODES
+    if stored.exists():
+        with np.load(stored) as episodes:
+            return int(episodes["seed"][agent]), episodes["actions"][agent]
+    population, states = _restore(run_dir)
+    played = Evaluator(make_programs(population), 1).planner(states)
+    return int(played.seeds[agent, 0]), played.actions[agent]

@@ -21,7 +21,7 @@ from pompc.envs import vector
 from pompc.population.groups import make_population
 from pompc.population.programs import make_programs
 from pompc.runs import checkpoint, files
-from pompc.training import evaluation, log, progress, trainer
+from pompc.training import evaluation, log, progress, trained_agent, trainer
 
 COLUMNS = [
     "task", "method", "lam", "prior", "seed", "env_step", "decision", "return", "return_policy",
@@ -152,7 +152,7 @@ def test_a_loaded_agent_acts_and_evaluates(finished):
     assert table["return_policy"].mean() == pytest.approx(last["return_policy"], abs=1e-3)
 
 
-def test_an_exported_agent_acts_as_that_of_its_run(finished, tmp_path):
+def test_an_exported_agent_acts_as_that_of_its_run(finished, tmp_path, monkeypatch):
     folder, config = finished
     alone = pompc.export_agent(folder, tmp_path / "agent")
     assert sorted(path.name for path in alone.iterdir()) == [
@@ -164,6 +164,14 @@ def test_an_exported_agent_acts_as_that_of_its_run(finished, tmp_path):
     np.testing.assert_array_equal(actions[:2], actions[2:])
     pd.testing.assert_frame_equal(pompc.evaluate(folder, 1), pompc.evaluate(alone, 1))
     assert runs.read_provenance(alone)["steps"] == config.steps
+    filmed = []
+    monkeypatch.setattr(trained_agent.video, "record_actions", lambda *own: filmed.append(own))
+    pompc.record_video(alone)
+    ((task, seed, actions, path),) = filmed
+    assert (task, path) == (config.task, alone / "video.mp4")
+    assert seed == np.load(folder / runs.EPISODES)["seed"][0]
+    assert actions.shape == (500, 1)
+    assert np.abs(actions).max() > 0
     with pytest.raises(ConfigError, match="holds a run already"):
         pompc.export_agent(folder, alone)
 
