@@ -154,7 +154,7 @@ def record_video(run_dir: str | Path, path: str | Path | None = None, agent: int
 
 
 def _first_episode(run_dir: Path, agent: int) -> tuple[int, np.ndarray]:
-    """Return seed and actions `[T, A]` of an agent's first episode, played now if none is stored."""
+    """Return seed and actions `[T, A]` of an agent's first episode, played now if none is kept."""
     stored = run_dir / runs.EPISODES
     if stored.exists():
         with np.load(stored) as episodes:
