@@ -107,7 +107,7 @@ def _fill(path):
 
 
 def test_a_full_disk_ends_with_a_sentence_and_goes_on_with_more_room(small, small_disk, tmp_path):
-    config = small(steps=400, evaluate_every=40, buffer_size=200)
+    config = small(steps=1000, evaluate_every=40, buffer_size=200)
     (tmp_path / "config.json").write_text(config.to_json())
     run, filler = small_disk / "run", small_disk / "filler"
     full = _start(tmp_path / "config.json", run)
@@ -125,5 +125,5 @@ def test_a_full_disk_ends_with_a_sentence_and_goes_on_with_more_room(small, smal
     assert done.returncode == 0, said
     assert "going on from step" in said
     after = list(runs.read_table(run / "returns.csv")["env_step"])
-    assert after == list(range(0, 401, 40))
+    assert after == list(range(0, 1001, 40))
     assert before == after[: len(before)]

@@ -281,7 +281,7 @@ def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsy
 
 
 def test_a_job_that_is_asked_to_end_goes_on_when_started_again(write, environment, capsys):
-    (one,) = write([{"lam": 1, "steps": 1200, "buffer_size": 200}]).jobs
+    (one,) = write([{"lam": 1, "steps": 2000, "buffer_size": 200}]).jobs
     job.prepare(one.folder, one.settings)
     attempts = job.Attempts(one.folder)
     codes = []
@@ -302,7 +302,7 @@ def test_a_job_that_is_asked_to_end_goes_on_when_started_again(write, environmen
     assert job.Attempts(one.folder).run() == 0
     assert "going on from step" in (one.folder / job.OUTPUT).read_text()
     after = runs.read_table(one.folder / "returns.csv")["env_step"]
-    assert list(after) == list(range(0, 1201, 200))
+    assert list(after) == list(range(0, 2001, 200))
     assert list(after[: len(steps)]) == list(steps)
 
 
