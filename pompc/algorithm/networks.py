@@ -180,7 +180,7 @@ def apply(module: MLP, params: Params, *inputs: Array, dropout_key: Array | None
     update's time on a CPU.
     """
     extra = -module.out % GPU_COLUMNS if has_gpu() and module.out > GPU_COLUMNS else 0
-    if extra:
+    if extra and module.last == "linear":  # of SimNorm's groups none may be padding
         wide, padded = module.clone(out=module.out + extra), _pad_output(params, extra)
         return _apply(wide, padded, *inputs, dropout_key=dropout_key)[..., : module.out]
     return _apply(module, params, *inputs, dropout_key=dropout_key)

@@ -112,7 +112,8 @@ def operations(population: Population) -> float:
 
 def _operations(group: Group) -> float:
     config, cost = group.world.config, count(group.world, group.parts)
-    decision = cost.plan + cost.update + cost.reanalyse / config.reanalyse_interval
+    update = cost.update + cost.reanalyse / config.reanalyse_interval
+    decision = cost.plan + update / config.update_every
     learning = config.decisions - config.seeding_decisions
     evaluations = 1 + config.steps // config.evaluate_every
     plans = evaluations * config.evaluation_episodes * _EPISODE_STEPS // config.action_repeat

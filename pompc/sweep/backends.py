@@ -74,14 +74,17 @@ def _local(jobs: Sequence[Job], at_once: int) -> int:
         if ended.is_set():
             return 0
         share = shares.get()
-        job.prepare(one.folder, one.settings)
-        attempts = job.Attempts(one.folder, share)
-        running.append(attempts)
-        name, agents = f"[{number}/{len(jobs)}] {one.folder.name}", len(one.config.agents)
-        what = f"{agents} agents" if agents > 1 else "1 agent"
-        print(f"{name}: {what}; what it says is in {_shown(one.folder / job.OUTPUT)}", flush=True)
-        code = attempts.run()
-        shares.put(share)
+        try:
+            job.prepare(one.folder, one.settings)
+            attempts = job.Attempts(one.folder, share)
+            running.append(attempts)
+            name, agents = f"[{number}/{len(jobs)}] {one.folder.name}", len(one.config.agents)
+            what = f"{agents} agents" if agents > 1 else "1 agent"
+            output = _shown(one.folder / job.OUTPUT)
+            print(f"{name}: {what}; what it says is in {output}", flush=True)
+            code = attempts.run()
+        finally:
+            shares.put(share)  # else a job that cannot be prepared would let the next one wait
         print(f"{name}: {_outcome(code, one.folder)}", flush=True)
         return int(code not in (0, *EXIT_CODES.values()))
 

@@ -72,6 +72,17 @@ def test_products_on_a_gpu_have_128_columns_for_101_logits(ensemble, gpu):
     assert wide in after
 
 
+def test_latents_of_any_size_are_those_of_a_cpu(small, gpu):
+    """SimNorm and its LayerNorm see the 96 columns alone, which are no multiple of 64."""
+    world, _, state = agents.make(small(latent_dim=96))
+    seen = jnp.asarray(
+        np.random.default_rng(0).normal(size=(ROWS, agents.OBSERVATIONS)), jnp.float32
+    )
+    expected = world.encode(state.model.encoder, seen)
+    gpu()
+    np.testing.assert_allclose(world.encode(state.model.encoder, seen), expected, rtol=1e-5)
+
+
 def test_simnorm_is_the_same_by_products_and_by_sums(gpu):
     x, target = 3.0 * jax.random.normal(jax.random.key(0), (2, 2, 5, 24))
 

@@ -299,6 +299,15 @@ def test_operations_are_those_that_the_mathematics_needs(settings):
         assert 0.98 <= flops / getattr(counted, name) < 1.12, name
 
 
+def test_fewer_updates_cost_less(small):
+    """With one update in ten decisions, nine tenths of the updates after seeding are saved."""
+    config = small(lam=0.0)
+    (group,) = _population(config).groups
+    saved = 0.9 * (config.decisions - config.seeding_decisions)
+    every, tenth = (cost.operations(_population(small(lam=0.0, update_every=n))) for n in (1, 10))
+    assert every - tenth == pytest.approx(saved * cost.count(group.world, group.parts).update)
+
+
 def test_replay_goes_to_the_host_where_the_device_is_too_small(small, monkeypatch):
     population = _population(small(seeds=2, buffer_size=1000, steps=4000))
     needed = 2 * (1000 + 10 + 16) * 4 * (agents.OBSERVATIONS + 3 * agents.ACTIONS + 1)

@@ -267,6 +267,17 @@ def test_local_runs_each_job_once_and_equals_training_directly(
     pd.testing.assert_frame_equal(*tables, check_exact=True)
 
 
+def test_a_job_that_cannot_be_prepared_does_not_let_others_wait(write, monkeypatch):
+    sweep = write([{"lam": lam} for lam in (1, 2, 3)])
+
+    def full(*_):
+        raise OSError("no room")
+
+    monkeypatch.setattr(job, "prepare", full)
+    with pytest.raises(OSError, match="no room"):
+        backends.launch(sweep, "local", at_once=1)
+
+
 def test_a_failing_job_is_tried_three_times_and_listed(write, environment, capsys):
     sweep = write([{"lam": 1}])
     (one,) = sweep.jobs
