@@ -74,16 +74,14 @@ def three(small, request):
 
 
 @pytest.mark.parametrize(
-    ("three", "measured"),
+    "three",
     [
         pytest.param(
             {"lam": [0.5, 0.0], "prior": ["reverse_kl", "forward_kl"]},
-            False,
             id="directions of the KL, with λ = 0",
         ),
         pytest.param(
             {"method": ["pompc", "pompc_budget"], "lam": [0.5, 9.0], "prior_rate": 0.1},
-            False,
             id="averaged priors, with a budget",
         ),
         pytest.param(
@@ -93,18 +91,16 @@ def three(small, request):
                 "lam": [0.5, 9.0],
                 "prior_components": 2,
             },
-            True,
             id="BOOM, mixtures, imagined values",
         ),
     ],
-    indirect=["three"],
+    indirect=True,
 )
-def test_agents_together_equal_each_alone_step_by_step(three, measured):
+def test_agents_together_equal_each_alone_step_by_step(three):
     """From the same state and keys, 80 steps with early terminations in one agent only.
 
     Where two trajectories are worth the same but for rounding, a group may rank them the other way
-    round, and act on the other: seen once in 600 decisions. Instruments take as long to compile as
-    an update, so that one of the populations has them.
+    round, and act on the other: seen once in 600 decisions.
     """
     together, alone = three
     population = together.population
@@ -138,15 +134,13 @@ def test_agents_together_equal_each_alone_step_by_step(three, measured):
                 mine = Learners(*found)
                 if step == 11:
                     number, row = population.place(index)
-                    np.testing.assert_allclose(metrics[number][row], own[0], rtol=1e-3, atol=1e-5)
+                    np.testing.assert_allclose(metrics[number][row], own[0], rtol=1e-4, atol=1e-5)
             worst = max(worst, _difference(_one(learners, population, index), mine))
     assert worst < 1e-5
     assert ranked_otherwise <= 1
-    if not measured:
-        return
-    found = np.concatenate([np.ravel(found) for found in together.measure(*learners)])
+    measured = np.concatenate([np.ravel(found) for found in together.measure(*learners)])
     single = [alone[index].measure(*_copy(_one(learners, population, index))) for index in range(3)]
-    np.testing.assert_allclose(found, np.concatenate(single, axis=None), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(measured, np.concatenate(single, axis=None), rtol=1e-3, atol=1e-5)
 
 
 def _end(programs, learners, *outcome):
